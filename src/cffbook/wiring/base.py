@@ -24,7 +24,7 @@ class Wiring:
         outputs: the first `outputs` neurons are motor neurons (the order of ``ncps``: motor, command, inter), or None.
         name: what the wiring is called in tables and titles.
         shape: sizes of the lattice that the neurons lie on, last axis fastest; None for ``(size,)``.
-        layers: sizes of the layers in index order, for an NCP ``(motor, command, inter)``, or None.
+        layers: of an NCP, its sizes ``(motor, command, inter)``, or None.
 
     Raises:
         ValueError: not square, values other than -1, 0, +1, NaN, or sizes that do not fit together.
@@ -36,7 +36,7 @@ class Wiring:
     outputs: int | None = None
     name: str = "given"
     shape: tuple[int, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    layers: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         polarity = checks.square(checks.polarity_matrix(self.polarity, "polarity"), "polarity")
@@ -55,8 +55,10 @@ class Wiring:
         object.__setattr__(self, "shape", (size,) if self.shape is None else tuple(self.shape))
         if prod(self.shape) != size:
             raise ValueError(f"expected a shape of {size} neurons, got {self.shape}: make its product {size}")
-        if self.layers is not None and sum(self.layers) != size:
-            raise ValueError(f"expected layers of {size} neurons, got {self.layers}: make their sum {size}")
+        if self.layers is not None and (len(self.layers) != 3 or sum(self.layers) != size):
+            raise ValueError(
+                f"expected layers (motor, command, inter) of {size} neurons, got {self.layers}: make their sum {size}"
+            )
 
     def __repr__(self) -> str:
         return f"Wiring({self.name!r}, size={self.size}, synapses={self.synapses}, density={self.density:.3g})"
