@@ -1,0 +1,94 @@
+"""One door to every way of running a circuit over time: `unroll(cell, inputs, ..., backend=)`.
+
+`sequential` is the definition. A backend named explicitly runs or raises; only `auto` chooses.
+
+A *cell* is a module with `state_shape`, `solver` and `circuit()`; a *circuit* holds the physical values of its
+parameters as tensors and gives `capacitance`, `sense(inputs)` and `rate(drive, potential)`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from cffbook.recurrence.checks import as_elapsed, as_lengths, as_potential, blank_padding, check_inputs, real
+from cffbook.recurrence.sequential import run as _sequential
+
+__all__ = ["Cell", "Circuit", "backends", "blank_padding", "choose", "real", "unroll"]
+
+
+class Circuit(Protocol):
+    """Physical values of a circuit's parameters, frozen for a sequence."""
+
+    capacitance: Tensor
+
+    def sense(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the inputs `(batch, time, ...)` do, as far as it does not depend on the state."""
+
+    def rate(self, drive: tuple[Tensor, ...], potential: Tensor) -> tuple[Tensor, Tensor]:
+        """(G, I) at `potential` `(batch, *state_shape)` under the drive of one sample."""
+
+
+class Cell(Protocol):
+    """What `unroll` runs: parameters, a state shape and a solver."""
+
+    state_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    solver: Any
+
+    def circuit(self) -> Circuit:
+        """The physical values of the parameters now."""
+
+
+def backends() -> dict[str, Callable]:
+    """The backends by name."""
+    return {"sequential": _sequential}
+
+
+def choose(cell: Cell, inputs: Tensor) -> str:
+    """The backend that `auto` takes for this cell, device and length."""
+    return "sequential"
+
+
+def unroll(
+    cell: Cell,
+    inputs: Tensor,
+    potential: Tensor | None = None,
+    elapsed: Tensor | float = 1.0,
+    lengths: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Run a cell over a batch of sequences.
+
+    Args:
+        cell: an LTC, flip-flop or memory cell.
+        inputs: `(batch, time, *cell.input_shape)`.
+        potential: `(batch, *cell.state_shape)` at the start, or None for zeros.
+        elapsed: time since the last sample, in samples: a number, `(batch,)`, `(batch, time)` or, where parts of the
+            state keep times of their own, `(batch, time, *state_shape)` up to broadcasting.
+        lengths: `(batch,)` number of real samples; later ones are padding, which changes nothing.
+        backend: a name of `backends()`, or "auto".
+
+    Returns:
+        Potentials `(batch, time, *state_shape)`, zero where padded, and the last real ones `(batch, *state_shape)`.
+
+    Raises:
+        ValueError: a shape, a length, an elapsed time or the backend's name does not fit.
+    """
+    check_inputs(inputs, cell.input_shape)
+    if backend != "auto" and backend not in backends():
+        raise ValueError(f"unknown backend {backend!r}: choose 'auto' or one of {', '.join(sorted(backends()))}")
+    with torch.autocast(inputs.device.type, enabled=False):
+        circuit = cell.circuit()
+        dtype = circuit.capacitance.dtype
+        inputs = inputs.to(dtype)
+        batch, time = inputs.shape[:2]
+        potential = as_potential(potential, batch, cell.state_shape, circuit.capacitance)
+        elapsed = as_elapsed(elapsed, batch, time, cell.state_shape, circuit.capacitance)
+        lengths = as_lengths(lengths, batch, time, inputs.device)
+        if lengths is not None:
+            # Padding may hold anything, NaN included; a zero keeps it out of the gradients too.
+            inputs = blank_padding(inputs, lengths)
+        run = backends()[choose(cell, inputs) if backend == "auto" else backend]
+        return run(circuit, cell.solver, inputs, potential, elapsed, lengths)

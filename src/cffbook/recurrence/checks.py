@@ -1,0 +1,76 @@
+"""What every backend may rely on: shapes, lengths and elapsed times that have been checked."""
+
+import torch
+from torch import Tensor
+
+
+def check_inputs(inputs: Tensor, input_shape: tuple[int, ...]) -> None:
+    """Raise unless `inputs` is a floating-point tensor `(batch, time, *input_shape)`."""
+    expected = f"(batch, time, {', '.join(map(str, input_shape))})"
+    if inputs.dim() != 2 + len(input_shape) or tuple(inputs.shape[2:]) != tuple(input_shape):
+        raise ValueError(f"inputs must have the shape {expected}, got {tuple(inputs.shape)}: reshape them or change the layer's size")
+    if not inputs.is_floating_point():
+        raise ValueError(f"inputs must be floating-point numbers, got {inputs.dtype}: call .float(), or embed token ids first")
+
+
+def as_potential(potential: Tensor | None, batch: int, state_shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """The start potential `(batch, *state_shape)`; zeros when None."""
+    if potential is None:
+        return like.new_zeros(batch, *state_shape)
+    if tuple(potential.shape) != (batch, *state_shape):
+        raise ValueError(
+            f"potential must have the shape {(batch, *state_shape)}, got {tuple(potential.shape)}: "
+            "pass the potential that the last call returned, or None to start from zeros"
+        )
+    return potential.to(like.dtype)
+
+
+def as_elapsed(elapsed: Tensor | float, batch: int, time: int, state_shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Elapsed times `(batch or 1, time or 1, ...)`, ready to broadcast against `(batch, time, *state_shape)`."""
+    value = torch.as_tensor(elapsed, dtype=like.dtype, device=like.device)
+    if not bool(torch.isfinite(value).all()) or bool((value < 0).any()):
+        raise ValueError("elapsed must be finite and at least 0, got a negative, infinite or NaN time: give times since the last sample")
+    if value.dim() == 0:
+        return value.reshape(1, 1, *(1 for _ in state_shape))
+    if value.dim() == 1 and value.shape[0] == batch:
+        return value.reshape(batch, 1, *(1 for _ in state_shape))
+    if value.dim() == 2 and tuple(value.shape) == (batch, time):
+        return value.reshape(batch, time, *(1 for _ in state_shape))
+    own = value.dim() == 2 + len(state_shape) and tuple(value.shape[:2]) == (batch, time)
+    if own and all(given in (1, size) for given, size in zip(value.shape[2:], state_shape, strict=True)):
+        return value
+    raise ValueError(
+        f"elapsed must be a number, ({batch},) per sequence or ({batch}, {time}) per sample, got the shape {tuple(value.shape)}: "
+        "give one time for each sample"
+    )
+
+
+def as_lengths(lengths: Tensor | None, batch: int, time: int, device: torch.device) -> Tensor | None:
+    """Lengths `(batch,)` as int64, or None when every sample is real."""
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths, device=device)
+    if tuple(lengths.shape) != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ValueError(
+            f"lengths must be {batch} integers, one for each sequence, got shape {tuple(lengths.shape)} of {lengths.dtype}: "
+            "for a mask (batch, time) pass mask.sum(1)"
+        )
+    if batch and (int(lengths.min()) < 0 or int(lengths.max()) > time):
+        raise ValueError(
+            f"lengths must lie between 0 and the {time} samples given, got {int(lengths.min())} to {int(lengths.max())}: "
+            "count the real samples of each sequence"
+        )
+    return lengths.long()
+
+
+def real(lengths: Tensor, time: int) -> Tensor:
+    """Mask `(batch, time)`: True where a sample is real."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def blank_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """`values` `(batch, time, ...)` with zeros after each sequence's length, gradients included."""
+    if lengths is None:
+        return values
+    mask = real(torch.as_tensor(lengths, device=values.device), values.shape[1])
+    return values.masked_fill(~mask.reshape(*mask.shape, *(1 for _ in values.shape[2:])), 0)
