@@ -120,7 +120,8 @@ def lattice(
         raise ValueError(f"expected periodic for {len(shape)} axes, got {len(wraps)}: pass one value, or one per axis")
     if not reach > 0:
         raise ValueError(f"expected a positive reach, got {reach!r}: use independent() for no synapses")
-    return _signed(_near(shape, reach, wraps, distance), f"lattice{shape}", excitatory, seed, shape)
+    extra = (f", reach {reach:g}" if reach != 1 else "") + (", periodic" if any(wraps) else "")
+    return _signed(_near(shape, reach, wraps, distance), f"lattice{shape}{extra}", excitatory, seed, shape)
 
 
 def _near(shape: tuple[int, ...], reach: float, periodic: tuple[bool, ...], distance: str) -> Tensor:
