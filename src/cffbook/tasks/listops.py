@@ -1,0 +1,160 @@
+"""ListOps, the Long Range Arena variant: generated from a seed, or read from LRA's own files.
+
+Floors (what needs no composition) are computed from the data itself: the majority class, the best class for each root
+operator, and the tree evaluated to depth 1, 2 and 3 with the digit 5 for everything deeper.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from cffbook.tasks.cache import cache_folder, checksum, load_arrays, save_arrays
+from cffbook.tasks.listops_draw import VERSION, Grammar, chunks
+from cffbook.tasks.listops_text import FIRST_OPERATOR, VOCABULARY, evaluate, read_tsv
+from cffbook.tasks.task import RaggedTokens, Task, check_count
+
+FILES = {"train": "basic_train.tsv", "valid": "basic_val.tsv", "test": "basic_test.tsv"}
+_BARREN = 200  # chunks without a new tree before giving up
+
+
+def build(
+    minimum: int = 500,
+    maximum: int = 2000,
+    max_args: int = 10,
+    max_depth: int = 10,
+    train: int = 96_000,
+    valid: int = 2_000,
+    test: int = 2_000,
+    seed: int = 0,
+    workers: int = 1,
+    source: str | os.PathLike | None = None,
+) -> Task:
+    """Build the ListOps task; the defaults are Long Range Arena's.
+
+    Test and validation trees are the first that a seed draws, so they stay the same whatever the size of `train`.
+    A generated task is kept in the cache, under a name that says all its options.
+
+    Args:
+        minimum, maximum: a tree is kept iff minimum < tokens < maximum.
+        max_args: most arguments of an operator.
+        max_depth: deepest level of a tree, the root being at 1.
+        train, valid, test: trees in each split; no tree occurs twice in the three.
+        seed: fixes everything.
+        workers: threads that draw ahead; does not change the result.
+        source: a folder with LRA's basic_train.tsv, basic_val.tsv and basic_test.tsv, read in place of generating;
+            of the other options only `maximum` is looked at (every expression must be shorter).
+
+    Raises:
+        ValueError: an option out of range, too few different trees between the bounds, or a damaged file.
+        FileNotFoundError: `source` lacks a file.
+    """
+    grammar = Grammar(minimum, maximum, max_args, max_depth)
+    if source is not None:
+        return _from_files(Path(source), maximum)
+    sizes = {"train": train, "valid": valid, "test": test}
+    for name, value in {**sizes, "workers": workers}.items():
+        check_count(name, value)
+    check_count("seed", seed, 0)
+    variant = {"generator": VERSION, **vars(grammar), "sizes": list(sizes.values()), "seed": seed}
+    path = cache_folder() / "listops" / (
+        f"v{VERSION}_length{minimum}-{maximum}_args{max_args}_depth{max_depth}_sizes{train}-{valid}-{test}_seed{seed}.npz"
+    )  # fmt: skip
+    if path.exists():
+        splits, found = _load(path)
+    else:
+        splits = generate(grammar, sizes, seed, workers)
+        found = floors(splits["test"], splits["train"])
+        _save(path, splits, found)
+    return _task(splits, found, variant, maximum)
+
+
+def _task(splits: dict[str, RaggedTokens], found: dict[str, float], variant: dict[str, object], length: int) -> Task:
+    return Task(
+        name="listops", kind="classification", vocabulary=VOCABULARY, features=None, classes=10, length=length,
+        **splits, variant=variant, floors=found,
+    )  # fmt: skip
+
+
+def generate(grammar: Grammar, sizes: dict[str, int], seed: int, workers: int = 1) -> dict[str, RaggedTokens]:
+    """Draw different trees until every split is full: test first, then valid, then train.
+
+    Raises:
+        ValueError: the bounds leave too few different trees.
+    """
+    total = sum(sizes.values())
+    trees: dict[bytes, int] = {}
+    barren = 0
+    for chunk in chunks(grammar, seed, workers):
+        before = len(trees)
+        ends = chunk.offsets.tolist()
+        for start, end, value in zip(ends[:-1], ends[1:], chunk.values.tolist(), strict=True):
+            trees.setdefault(chunk.tokens[start:end].tobytes(), value)
+        barren = barren + 1 if len(trees) == before else 0
+        if len(trees) >= total:
+            break
+        if barren == _BARREN:
+            raise ValueError(f"expected {total} different trees for {grammar}, found {len(trees)}: widen it or ask for fewer")
+    pieces, values = list(trees)[:total], np.fromiter(trees.values(), dtype=np.int64)[:total]
+    splits, first = {}, 0
+    for name in ("test", "valid", "train"):
+        last = first + sizes[name]
+        lengths = [len(piece) for piece in pieces[first:last]]
+        tokens = np.frombuffer(b"".join(pieces[first:last]), dtype=np.uint8)
+        splits[name] = RaggedTokens(tokens, np.concatenate([[0], np.cumsum(lengths)]), values[first:last])
+        first = last
+    return {name: splits[name] for name in sizes}
+
+
+def floors(split: RaggedTokens, fit: RaggedTokens | None = None) -> dict[str, float]:
+    """Return the accuracy of predictors that do not, or hardly, compose.
+
+    Args:
+        split: where they are scored.
+        fit: where the majority class and the best class of each root operator are counted; `split` itself if None.
+
+    Returns:
+        "majority", "root_operator", and "depth_1", "depth_2", "depth_3": the tree evaluated that deep, 5 below.
+    """
+    fit = split if fit is None else fit
+    counts = np.zeros((VOCABULARY, 10), dtype=np.int64)
+    np.add.at(counts, (fit.tokens[fit.offsets[:-1]], fit.targets), 1)
+    roots = split.tokens[split.offsets[:-1]]
+    found = {
+        "majority": np.mean(split.targets == counts.sum(0).argmax()),
+        "root_operator": np.mean(split.targets == counts.argmax(1)[roots]),
+    }
+    for depth in (1, 2, 3):
+        values = [evaluate(split.example(index), depth) for index in range(len(split))]
+        found[f"depth_{depth}"] = np.mean(split.targets == values)
+    return {name: float(score) for name, score in found.items()}
+
+
+def operators(split: RaggedTokens) -> np.ndarray:
+    """Return the number of operators in each tree, `(examples,)`."""
+    opening = (split.tokens >= FIRST_OPERATOR) & (split.tokens < VOCABULARY - 1)
+    return np.add.reduceat(opening.astype(np.int64), split.offsets[:-1])
+
+
+def _save(path: Path, splits: dict[str, RaggedTokens], found: dict[str, float]) -> None:
+    arrays = {"floors": np.array(json.dumps(found))}
+    for name, split in splits.items():
+        arrays |= {f"{name}_tokens": split.tokens, f"{name}_offsets": split.offsets, f"{name}_targets": split.targets}
+    save_arrays(path, arrays)
+
+
+def _load(path: Path) -> tuple[dict[str, RaggedTokens], dict[str, float]]:
+    parts = ("tokens", "offsets", "targets")
+    arrays = load_arrays(path, ("floors", *(f"{name}_{part}" for name in FILES for part in parts)))
+    splits = {name: RaggedTokens(*(arrays[f"{name}_{part}"] for part in parts)) for name in FILES}
+    return splits, json.loads(str(arrays["floors"]))
+
+
+def _from_files(folder: Path, maximum: int) -> Task:
+    missing = [name for name in FILES.values() if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"expected {', '.join(FILES.values())} in {folder}, {', '.join(missing)} missing")
+    splits = {name: read_tsv(folder / file, maximum) for name, file in FILES.items()}
+    variant = {"source": {file: checksum(folder / file, "sha256") for file in FILES.values()}, "maximum": maximum}
+    return _task(splits, floors(splits["test"], splits["train"]), variant, maximum)
