@@ -1,0 +1,62 @@
+"""What a training run leaves behind: its evaluations, and the result at the best of them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at the validation split; the train values are means over the updates since the last look."""
+
+    step: int
+    epoch: float
+    train_loss: float
+    train_score: float
+    valid_loss: float
+    valid_score: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """The outcome of `fit`.
+
+    Args:
+        evaluations: in the order of steps.
+        best: index of the evaluation with the best validation score.
+        test_loss: loss on the test split with the weights of the best evaluation.
+        test_score: score on the test split with the same weights.
+        steps: updates made.
+        samples: training samples seen.
+        seconds: wall time of training and validation, over all starts of the run.
+        peak_memory: bytes; allocated on the GPU, else resident in the process; None where the system does not say.
+        stopped: ``steps``, ``minutes`` or ``patience``.
+        device: type of the device, for example ``cpu``.
+        processes: processes that trained together.
+        sources: digests of the source code the run was trained with; more than one if it changed on the way.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    best: int
+    test_loss: float
+    test_score: float
+    steps: int
+    samples: int
+    seconds: float
+    peak_memory: int | None
+    stopped: str
+    device: str
+    processes: int
+    sources: tuple[str, ...]
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training samples per second of wall time."""
+        return self.samples / self.seconds
+
+
+def best_index(evaluations: list[Evaluation], higher_is_better: bool) -> int:
+    """Index of the best validation score; among equals the lower loss, then the earlier one."""
+    sign = -1 if higher_is_better else 1
+    return min(range(len(evaluations)),
+               key=lambda index: (sign * evaluations[index].valid_score, evaluations[index].valid_loss, index))

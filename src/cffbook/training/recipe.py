@@ -1,0 +1,113 @@
+"""How a model is trained: one frozen recipe, its learning rate over time and its parameter groups.
+
+    rate(step) = learning_rate * min(1, (step + 1) / warmup) * decay(progress)
+
+Conductances and capacitances set time constants, which have to move over orders of magnitude: they learn at a multiple
+of the rate. Weight decay is left to the matrices of the linear maps and the embeddings: a membrane parameter, a bias or
+a norm that decays to zero is another neuron, not a simpler one.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from cffbook.training.checks import check_fields, check_positive
+
+MEMBRANE = ("capacitance", "conductance")
+UNDECAYED = (*MEMBRANE, "raw_", "bias", "norm", "half_activation", "slope", "reversal", "potential")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser (AdamW), schedule, budget and bookkeeping of one training run.
+
+    Args:
+        steps: updates at most.
+        batch: samples an update, over all processes together.
+        learning_rate: peak rate.
+        conductance_factor: multiple of the rate for conductances and capacitances.
+        weight_decay: decoupled decay of matrices that are no membrane parameters.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        warmup: updates of linear warm-up.
+        schedule: decay after the warm-up, over the whole budget.
+        clip: largest norm of the whole gradient, or None.
+        eval_every: updates between evaluations on the validation split.
+        eval_batch: samples an evaluation batch, or None for four training batches.
+        patience: evaluations without a better validation score before the run stops, or None.
+        minutes: wall-clock budget, evaluation included, or None; the schedule then follows the clock.
+        bucket: batches drawn together and sorted by length, so that little is padded; 0 keeps the drawn order.
+        precision: float32, or bfloat16 under autocast.
+        checkpoint_seconds: time between checkpoints.
+
+    Raises:
+        TypeError: a value of the wrong type.
+        ValueError: a value out of range.
+    """
+
+    steps: int
+    batch: int = 32
+    learning_rate: float = 3e-3
+    conductance_factor: float = 3.0
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.98
+    warmup: int = 0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip: float | None = 1.0
+    eval_every: int = 100
+    eval_batch: int | None = None
+    patience: int | None = None
+    minutes: float | None = None
+    bucket: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoint_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_positive(self, ("steps", "batch", "learning_rate", "conductance_factor", "clip", "eval_every",
+                              "eval_batch", "patience", "minutes"))
+        for name in ("weight_decay", "warmup", "bucket", "checkpoint_seconds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)!r}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}")
+
+    def rate_factor(self, step: int, seconds: float = 0.0) -> float:
+        """Multiple of the peak rate for update `step` (from 0) when `seconds` of the budget are spent."""
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        spent = step / self.steps
+        if self.minutes is not None:
+            spent = max(spent, seconds / (60 * self.minutes))
+        spent = min(spent, 1.0)
+        if self.schedule == "cosine":
+            return warm * 0.5 * (1 + math.cos(math.pi * spent))
+        return warm * (1 - spent) if self.schedule == "linear" else warm
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """Groups for AdamW: membrane parameters, other undecayed parameters, decayed matrices; each with its `peak` rate."""
+    groups: dict[str, list[nn.Parameter]] = {"membrane": [], "undecayed": [], "decayed": []}
+    norms = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if any(word in name for word in MEMBRANE):
+                groups["membrane"].append(parameter)
+            elif parameter.ndim < 2 or isinstance(module, norms) or any(word in name for word in UNDECAYED):
+                groups["undecayed"].append(parameter)
+            else:
+                groups["decayed"].append(parameter)
+    peaks = {"membrane": recipe.learning_rate * recipe.conductance_factor}
+    return [
+        {"params": unique(parameters), "peak": peaks.get(name, recipe.learning_rate), "lr": 0.0,
+         "weight_decay": recipe.weight_decay if name == "decayed" else 0.0}
+        for name, parameters in groups.items() if parameters
+    ]
+
+
+def unique(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """The parameters without repetitions (tied weights), in order."""
+    return list({id(parameter): parameter for parameter in parameters}.values())
