@@ -1,0 +1,58 @@
+"""Tasks by name: ``load(name, ...) -> Task``; ``names()`` lists them.
+
+| name    | what                                       | kind           |
+|---------|--------------------------------------------|----------------|
+| listops | nested list operations (Long Range Arena)  | classification |
+| image   | CIFAR-10 gray, pixel by pixel (LRA)        | classification |
+| adding  | the sum of two marked numbers              | regression     |
+| copying | ten symbols, recalled after a long blank   | tokens         |
+
+No data comes with the package. ListOps, adding and copying are generated here; the image task fetches the canonical
+CIFAR-10 archive from its authors' site (Krizhevsky 2009, which states no licence), or reads a file that is given.
+"""
+
+import inspect
+
+from cffbook._optional import require
+
+require("numpy", extra="train", purpose="cffbook.tasks")
+
+from cffbook.tasks import adding, copying, image, listops  # noqa: E402
+from cffbook.tasks.task import Batch, Split, Task  # noqa: E402
+
+__all__ = ["Batch", "Split", "Task", "load", "names", "options"]
+
+_BUILDERS = {"listops": listops.build, "image": image.build, "adding": adding.build, "copying": copying.build}
+
+
+def names() -> list[str]:
+    """Return the names that `load` knows."""
+    return list(_BUILDERS)
+
+
+def options(name: str) -> dict[str, object]:
+    """Return the options of a task and their defaults.
+
+    Raises:
+        ValueError: unknown task; the message lists the known ones.
+    """
+    if name not in _BUILDERS:
+        raise ValueError(f"expected a task, one of {', '.join(_BUILDERS)}; got {name!r}")
+    return {key: parameter.default for key, parameter in inspect.signature(_BUILDERS[name]).parameters.items()}
+
+
+def load(name: str, **chosen: object) -> Task:
+    """Build a task: its three splits, its floors, and all that fixes its data.
+
+    Args:
+        name: one of `names()`.
+        **chosen: options of that task, see `options(name)` and the ``build`` function of its module.
+
+    Raises:
+        ValueError: an unknown task or option (the message lists the known ones), or a value out of range.
+    """
+    known = options(name)
+    unknown = [key for key in chosen if key not in known]
+    if unknown:
+        raise ValueError(f"task '{name}' has the options {', '.join(known)}; got {', '.join(map(repr, unknown))}")
+    return _BUILDERS[name](**chosen)
