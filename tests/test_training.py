@@ -169,7 +169,7 @@ def test_the_best_validation_weights_are_kept_and_tested(tmp_path):
 
     def forget(module, *_):  # late in training
         updates.append(module.training)
-        if sum(updates) > 45:
+        if module.training and sum(updates) > 45:
             module.head.weight.data.zero_()
 
     hook = model.register_forward_pre_hook(forget)
