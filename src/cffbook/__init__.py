@@ -1,3 +1,29 @@
-"""Continuous flip-flops: a memory layer in place of attention."""
+"""Continuous flip-flops: a memory layer in place of attention.
+
+    wiring       adjacency and polarity of a network          memory       CFFs over an adjacency matrix
+    neuron       the liquid time-constant neuron               transformer  a body whose mixer is an argument
+    flipflop     two neurons that hold one value               mixers       memory, attention, LSTM, ... by name
+    recurrence   one door to every way of running over time    analysis     fixed points, the latch condition
+"""
+
+from cffbook import wiring
+from cffbook.flipflop import FlipFlop, NearCritical
+from cffbook.memory import MemoryLayer
+from cffbook.neuron import LTC
+from cffbook.recurrence import unroll
+from cffbook.solver import ExplicitEuler, ExponentialEuler, RungeKutta4, SemiImplicitEuler
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "LTC",
+    "ExplicitEuler",
+    "ExponentialEuler",
+    "FlipFlop",
+    "MemoryLayer",
+    "NearCritical",
+    "RungeKutta4",
+    "SemiImplicitEuler",
+    "unroll",
+    "wiring",
+]
