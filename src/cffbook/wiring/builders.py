@@ -1,6 +1,7 @@
 """Wirings by pattern: none, dense, tiles, random, ring, lattice, small world.
 
-A random builder draws from its own generator: the same seed gives the same wiring and leaves torch's global state alone.
+A random builder draws from its own generator: the same seed gives the same wiring, and torch's global
+state stays as it was.
 `excitatory` is the fraction of synapses with polarity +1, kept exactly up to rounding; the others have -1.
 """
 

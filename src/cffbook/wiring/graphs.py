@@ -25,8 +25,8 @@ def from_graph(
     Self synapses of the graph are kept. An undirected networkx graph gives a synapse in either direction.
 
     Args:
-        graph: matrix ``[source, target]`` as a numpy array, scipy.sparse matrix or array, torch tensor (dense or sparse)
-            or nested list; or a networkx graph, whose nodes are numbered in their own order and whose edges carry a
+        graph: matrix ``[source, target]`` as a numpy array, scipy.sparse matrix or array, torch tensor (dense or
+            sparse) or nested list; or a networkx graph, whose nodes are numbered in their own order and whose edges carry a
             `polarity` (-1, 0, +1, "inhibitory" or "excitatory"), else a `weight`, else count as +1.
         polarity: matrix of -1 and +1 that replaces the signs; read only where the graph has a synapse.
         sensory: matrix ``[input, neuron]`` of weights, in any of the matrix forms, or None.
@@ -88,7 +88,7 @@ def _matrix(graph: Any, name: str) -> Tensor:
             return torch.tensor(graph)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"expected {name} as a list of rows of equal length, got one that is no matrix ({error}): check its rows"
+                f"expected {name} as a list of rows of equal length, got no matrix ({error}): check its rows"
             ) from error
     raise TypeError(
         f"expected {name} as a numpy array, scipy.sparse matrix, torch tensor, networkx graph or nested list, "
@@ -106,7 +106,7 @@ def _from_array(array: Any, name: str) -> Tensor:
         array = array != 0
     if array.dtype.kind == "f":
         array = array.astype("float64")  # long double has no torch counterpart; the sign survives
-    return torch.from_numpy(numpy.array(array, order="C"))
+    return torch.from_numpy(numpy.array(array))  # a copy: writable, with forward strides
 
 
 def _from_networkx(graph: Any) -> Tensor:

@@ -67,9 +67,9 @@ def ncp(
 
 
 def _fan(near: int, far: int, fan: int, name: str, generator: torch.Generator) -> Tensor:
-    """(near, far) bool: `fan` far neurons for each near one, then the mean number of near ones for each forgotten one."""
+    """(near, far) bool: `fan` far neurons for each near one, then the mean of near ones for each forgotten one."""
     if checks.count(fan, name) > far:
-        raise ValueError(f"expected {name} to be at most {far}, the size of the layer it draws from, got {fan}: lower it")
+        raise ValueError(f"expected {name} to be at most {far}, the size of its layer, got {fan}: lower it")
     drawn = _choose(near, far, fan, generator)
     forgotten = ~drawn.any(0)
     mean = min(max(near * fan // far, 1), near)
@@ -89,7 +89,7 @@ def _recurrent(command: int, synapses: int, self_connections: bool, generator: t
     place = possible.flatten().nonzero().squeeze(1)
     if checks.count(synapses, "recurrent_command_synapses", least=0) > len(place):
         raise ValueError(
-            f"expected at most {len(place)} recurrent_command_synapses between {command} command neurons, got {synapses}: "
+            f"expected at most {len(place)} recurrent_command_synapses for {command} command neurons, got {synapses}: "
             "lower it"
         )
     drawn = torch.zeros(command * command, dtype=torch.bool)
