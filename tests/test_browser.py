@@ -1,0 +1,191 @@
+"""The book in a real browser that reaches no other host, and the playground in a real JupyterLab."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright.sync_api")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+LOOPBACK = re.compile(r"^(https?://(127\.0\.0\.1|localhost)[:/]|data:|blob:|about:)")
+# known noise of the theme and of anywidget; nothing else may be an error on the console
+EXPECTED = re.compile(
+    r"THEBE_JS_URL.*already been declared|invalid theme mode|fa-(solid|brands|regular).*404|webfonts"
+    r"|\[anywidget\] Failed to initialize model|Failed to initialize anywidget"
+)
+LAB_START = 90  # seconds
+NOT_DRAWN = """() => [...document.querySelectorAll('.cffbook-figure')].filter(
+    holder => holder.dataset.drawn !== 'true' || !holder.querySelector('.main-svg path, .main-svg rect, canvas')).length"""
+NOT_TYPESET = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container svg')).length"
+DRAWN_DATA = """() => JSON.stringify([...document.querySelectorAll('.js-plotly-plot')].map(
+    plot => (plot._fullData || []).map(trace => [Array.from(trace.x || []), Array.from(trace.y || []), Array.from(trace.z || [])])))"""
+
+
+class Reader:
+    """A page that notes what it asks from other hosts, and every error on its console."""
+
+    def __init__(self, page: object) -> None:
+        self.page, self.refused, self.errors = page, [], []
+        page.set_default_timeout(30_000)
+        page.route("**/*", self._pass_or_refuse)
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self._add(str(error)))
+
+    def _pass_or_refuse(self, route: object) -> None:
+        if LOOPBACK.match(route.request.url):
+            return route.continue_()
+        self.refused.append(route.request.url)
+        return route.abort()
+
+    def _note(self, message: object) -> None:
+        if message.type == "error":
+            self._add(f"{message.text} ({message.location.get('url', '')})")
+
+    def _add(self, text: str) -> None:
+        if not EXPECTED.search(text):
+            self.errors.append(text)
+
+    def open(self, address: str) -> None:
+        self.page.goto(address, wait_until="load")
+        self.page.wait_for_function(f"() => ({NOT_DRAWN})() === 0")
+        self.page.wait_for_function(f"() => ({NOT_TYPESET})() === 0")
+
+
+@pytest.fixture
+def reader(browser: object) -> Iterator[Reader]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    yield Reader(context.new_page())
+    context.close()
+
+
+def names(pages: Path) -> list[str]:
+    """The pages of the book, not the generated indices."""
+    found = [path.relative_to(pages).as_posix() for folder in (pages, pages / "notebooks") for path in sorted(folder.glob("*.html"))]
+    return [name for name in found if name not in {"genindex.html", "search.html", "py-modindex.html", "prf-prf.html"}]
+
+
+def with_figures(pages: Path) -> list[str]:
+    found = [name for name in names(pages) if 'class="cffbook-figure"' in (pages / name).read_text(encoding="utf-8")]
+    assert found, "no page has a figure"
+    return found
+
+
+def test_every_page_draws_its_figures_and_formulas_without_another_host(reader: Reader, site: str, pages: Path) -> None:
+    for name in names(pages):
+        reader.open(f"{site}/{name}")
+        assert reader.refused == [], f"{name} asked another host"
+        assert reader.errors == [], f"{name} has errors on its console"
+        assert reader.page.locator("mjx-merror").count() == 0, f"{name} has a formula that MathJax cannot read"
+
+
+def test_figures_follow_the_page_from_light_to_dark(reader: Reader, site: str, pages: Path) -> None:
+    ink = "() => getComputedStyle(document.querySelector('.cffbook-figure .main-svg text')).fill"
+    reader.open(f"{site}/{with_figures(pages)[0]}")
+    seen = []
+    for theme in ("light", "dark"):
+        reader.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        colour = reader.page.evaluate("() => getComputedStyle(document.body).color")
+        reader.page.wait_for_function(f"wanted => ({ink})() === wanted", arg=colour)
+        seen.append(colour)
+    assert seen[0] != seen[1]
+
+
+def test_figures_are_as_wide_as_the_page_allows(reader: Reader, site: str, pages: Path) -> None:
+    too_wide = """() => [...document.querySelectorAll('.cffbook-figure')].filter(holder => holder.clientWidth > 0
+        && Math.abs(holder.querySelector('.main-svg').clientWidth - holder.clientWidth) > 2).length"""
+    reader.open(f"{site}/{with_figures(pages)[0]}")
+    for width in (1200, 480):
+        reader.page.set_viewport_size({"width": width, "height": 900})
+        reader.page.wait_for_function(f"() => ({too_wide})() === 0")
+
+
+def test_a_slider_moves_a_figure_without_a_kernel(reader: Reader, site: str, pages: Path) -> None:
+    for name in with_figures(pages):
+        reader.open(f"{site}/{name}")
+        grips = reader.page.locator(".cffbook-figure .slider-grip-rect")
+        if grips.count() == 0:
+            continue
+        before = reader.page.evaluate(DRAWN_DATA)
+        rail = reader.page.locator(".cffbook-figure .slider-rail-touch-rect").first
+        rail.scroll_into_view_if_needed()
+        box = rail.bounding_box()
+        for share in (0.95, 0.05):
+            reader.page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+            reader.page.wait_for_timeout(300)
+            if reader.page.evaluate(DRAWN_DATA) != before:
+                return
+        pytest.fail(f"the slider of {name} moved nothing")
+    pytest.fail("no page has a figure with a slider")
+
+
+def test_widgets_are_drawn_on_the_static_page(reader: Reader, site: str, pages: Path) -> None:
+    mark = "application/vnd.jupyter.widget-view+json"
+    found = [name for name in names(pages) if mark in (pages / name).read_text(encoding="utf-8")]
+    if not found:
+        pytest.skip("no page of this book holds a widget")
+    for name in found:
+        reader.open(f"{site}/{name}")
+        reader.page.locator(".widget-subarea").first.wait_for(state="attached")
+        assert reader.refused == [], f"{name} asked another host"
+
+
+@pytest.fixture
+def lab(root: Path, tmp_path: Path) -> Iterator[str]:
+    """A JupyterLab on a copy of notebooks/, all its files in a temporary folder."""
+    pytest.importorskip("jupyterlab")
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "playground.ipynb").write_bytes((root / "notebooks" / "playground.ipynb").read_bytes())
+    folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    environment = {**os.environ, **folders, "PYTHONPATH": str(root / "src"), "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--no-browser", "--allow-root", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]
+    command = [sys.executable, "-m", "jupyterlab", *options, "--ip=127.0.0.1", f"--port={port}", "--port-retries=0"]
+    with (tmp_path / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api", tmp_path / "lab.log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def wait_for(address: str, log: Path) -> None:
+    end = time.monotonic() + LAB_START
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"JupyterLab did not answer in {LAB_START} s:\n{log.read_text()[-2000:]}")
+
+
+def test_a_slider_of_the_playground_changes_its_figure(reader: Reader, lab: str) -> None:
+    page = reader.page
+    page.set_default_timeout(90_000)
+    page.goto(f"{lab}/lab/tree/playground.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    handle = page.locator(".jp-OutputArea .widget-slider .noUi-handle").first
+    handle.wait_for(state="visible")
+    page.wait_for_selector(".jp-OutputArea .js-plotly-plot .main-svg")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
+    before = page.evaluate(DRAWN_DATA)
+    handle.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"before => ({DRAWN_DATA})() !== before", arg=before)
+    assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
