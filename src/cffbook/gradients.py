@@ -9,17 +9,21 @@ A *step* is a function `(state (n, size), inputs (n, feature)) -> state (n, size
 that one mechanism serves every recurrent model; a state that has parts (h and c of an LSTM) is one flat vector.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from cffbook.flipflop import FlipFlop
+from cffbook.flipflop import FlipFlop, NearCritical
+from cffbook.mixers import MixerOptions, build
 from cffbook.neuron import LTC
-from cffbook.norm_preserving import PlainRNN
+from cffbook.norm_preserving import NormPreservingRNN, PlainRNN
 from cffbook.recurrence import unroll
+from cffbook.transformer import Block, Body
 
 Step = Callable[[Tensor, Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
@@ -105,6 +109,12 @@ def weight_norms(layer: PlainRNN, states: list[Tensor], inputs: Tensor) -> Tenso
     return torch.stack([*_by_sample(factors, states, inputs)])
 
 
+def reach(norms: Tensor, least: float = 1e-6) -> int:
+    """The largest distance up to which the mean norm over the batch stays at or above `least`."""
+    lost = torch.nonzero(norms.mean(1) < least)
+    return (int(lost[0, 0]) if len(lost) else len(norms)) - 1
+
+
 def _by_sample(function: Callable[[Tensor, Tensor], Tensor], states: list[Tensor], inputs: Tensor) -> tuple[Tensor, ...]:
     # All samples of a sequence are independent once their states are known: a batch of 512 rows at a time.
     batch, time = inputs.shape[:2]
@@ -144,7 +154,7 @@ def step_of(layer: nn.Module) -> tuple[Step, int]:
         ValueError: a torch layer with several layers or directions.
     """
     if isinstance(layer, PlainRNN):
-        return lambda state, now: layer(now[:, None], state)[1], layer.d_model
+        return lambda state, now: layer(now[:, None], state)[1], layer.hidden_size
     if isinstance(layer, LTC):
         return lambda state, now: layer(now[:, None], state)[1], layer.cell.state_shape[0]
     if isinstance(layer, FlipFlop):
@@ -179,16 +189,15 @@ def measure(layer: nn.Module, inputs: Tensor, state: Tensor | None = None, bound
     """Measure one layer in double precision, with the loss of `random_projection`.
 
     Args:
-        layer: any that `step_of` knows, or one without recurrence that maps `(batch, time, feature)` to the same.
+        layer: any that `step_of` knows, or a transformer's `Block` without recurrence.
         inputs: `(batch, time, feature)` in double precision.
         state: `(batch, size)` at the start, zeros when None.
         bounds: compute the bounds too, which costs one backward pass a state value and a decomposition a sample.
         seed: of the loss.
     """
-    try:
-        step, size = step_of(layer)
-    except TypeError:
-        return Measurement(input_gradient_norms(layer, inputs, random_projection(inputs.shape[-1], seed)))
+    if isinstance(layer, Block):
+        return Measurement(input_gradient_norms(lambda x: layer(x)[0], inputs, random_projection(inputs.shape[-1], seed)))
+    step, size = step_of(layer)
     state = inputs.new_zeros(len(inputs), size) if state is None else state
     with parametrize.cached():
         measured = gradient_norms(step, state, inputs, random_projection(size, seed))
@@ -199,3 +208,71 @@ def measure(layer: nn.Module, inputs: Tensor, state: Tensor | None = None, bound
         by_jacobian = bound(measured[0], step_jacobian_norms(step, states, inputs))
         by_weight = bound(measured[0], weight_norms(layer, states, inputs)) if isinstance(layer, PlainRNN) else None
     return Measurement(measured, by_jacobian, by_weight)
+
+
+class Subject(NamedTuple):
+    """A model to measure and the state `(1, size)` it starts from, None for zeros."""
+
+    layer: nn.Module
+    state: Tensor | None = None
+
+
+def subjects(width: int = 16, horizon: int = 1000, seed: int = 0) -> dict[str, Subject]:
+    """Every model the proposal speaks of, untrained, in double precision, for inputs `(batch, time, width)`.
+
+    Two are there twice: as usually initialised, and prepared to remember for `horizon` samples (forget gates of the
+    LSTM by `open_forget_gates`; CFFs at the onset of latching, slow, and with sensory gates closed by log(horizon)).
+
+    Args:
+        width: even number of features; state values are as many, twice as many for an LSTM.
+        horizon: samples that the prepared ones are made for.
+        seed: of the first values; the global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        latched = FlipFlop(width // 2).double()
+        layers = {
+            "plain RNN": PlainRNN(width),
+            "norm-preserving RNN": NormPreservingRNN(width),
+            "LSTM": nn.LSTM(width, width, batch_first=True),
+            "LSTM, forget gates open": open_forget_gates(nn.LSTM(width, width, batch_first=True), horizon),
+            "GRU": nn.GRU(width, width, batch_first=True),
+            "LTC": LTC(width, width),
+            "CFF, holding a bit": latched,
+            "CFF, slow and closed": FlipFlop(width // 2, init=NearCritical(horizon, closed=math.log(horizon))),
+            "attention": Block(build("attention", width, MixerOptions(causal=True)), Body(d_model=width, layers=1, d_ff=width)),
+        }
+    held = latched.held([pair % 2 for pair in range(width // 2)]).flatten()[None]
+    return {name: Subject(layer.double().requires_grad_(False), held if layer is latched else None) for name, layer in layers.items()}
+
+
+@torch.no_grad()
+def open_forget_gates(layer: nn.LSTM, horizon: int) -> nn.LSTM:
+    """Give forget gates the bias log u, u uniform in [1, horizon - 1], and input gates its opposite; returns the layer.
+
+    Source: Tallec and Ollivier 2018, chrono initialisation.
+
+    Raises:
+        ValueError: a horizon below 3.
+    """
+    if horizon < 3:
+        raise ValueError(f"horizon must be at least 3 samples, got {horizon}: it is the longest time to remember")
+    size = layer.hidden_size
+    bias = torch.empty(size).uniform_(1, horizon - 1).log()
+    layer.bias_hh_l0.zero_()
+    layer.bias_ih_l0.zero_()
+    layer.bias_ih_l0[:size] = -bias
+    layer.bias_ih_l0[size : 2 * size] = bias
+    return layer
+
+
+def scaled_rnn(width: int, norm: float, seed: int = 0, activation: Callable[[Tensor], Tensor] = torch.tanh) -> PlainRNN:
+    """A plain network, in double precision, with a random W all of whose singular values are `norm`.
+
+    With such a W the bound is as tight as a recurrent matrix allows: what it is off by is due to σ'.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layer = PlainRNN(width, activation).double().requires_grad_(False)
+        layer.recurrent.weight.copy_(norm * torch.linalg.qr(torch.randn(width, width, dtype=torch.float64))[0])
+    return layer

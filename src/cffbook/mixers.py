@@ -178,7 +178,7 @@ def rnn(d_model: int, options: MixerOptions) -> Recurrent:
 
 def norm_preserving(d_model: int, options: MixerOptions) -> Recurrent:
     """A recurrent layer whose recurrent matrix is orthogonal."""
-    return _recurrent(d_model, options, NormPreservingRNN)
+    return _recurrent(d_model, options, lambda inputs, hidden: NormPreservingRNN(inputs, hidden_size=hidden))
 
 
 def _recurrent(d_model: int, options: MixerOptions, make: Callable[[int, int], nn.Module]) -> Recurrent:

@@ -37,8 +37,9 @@ class PlainRNN(nn.Module):
     """Equation (rnn) over sequences, called like `torch.nn.RNN(batch_first=True)`.
 
     Args:
-        d_model: number of features and of state values.
+        input_size: number of features.
         activation: σ, applied to the last axis.
+        hidden_size: number of state values, as many as features when None.
 
     Example:
         >>> outputs, state = PlainRNN(8)(torch.randn(2, 100, 8))
@@ -46,29 +47,29 @@ class PlainRNN(nn.Module):
         (torch.Size([2, 100, 8]), torch.Size([2, 8]))
     """
 
-    def __init__(self, d_model: int, activation: Activation = torch.tanh):
+    def __init__(self, input_size: int, activation: Activation = torch.tanh, hidden_size: int | None = None):
         super().__init__()
-        self.d_model = d_model
+        self.input_size, self.hidden_size = input_size, hidden_size or input_size
         self.activation = activation
-        self.recurrent = nn.Linear(d_model, d_model, bias=False)
-        self.sensory = nn.Linear(d_model, d_model)
+        self.recurrent = nn.Linear(self.hidden_size, self.hidden_size, bias=False)
+        self.sensory = nn.Linear(input_size, self.hidden_size)
 
     def forward(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """States of all samples `(batch, time, d_model)` and the last one `(batch, d_model)`.
+        """States of all samples `(batch, time, hidden_size)` and the last one `(batch, hidden_size)`.
 
         Args:
-            inputs: `(batch, time, d_model)`.
-            state: `(batch, d_model)` at the start, zeros when None.
+            inputs: `(batch, time, input_size)`.
+            state: `(batch, hidden_size)` at the start, zeros when None.
 
         Raises:
-            ValueError: the inputs are not `(batch, time, d_model)`.
+            ValueError: the inputs are not `(batch, time, input_size)`.
         """
-        if inputs.dim() != 3 or inputs.shape[-1] != self.d_model or inputs.shape[1] == 0:
+        if inputs.dim() != 3 or inputs.shape[-1] != self.input_size or inputs.shape[1] == 0:
             raise ValueError(
-                f"inputs must be (batch, time, {self.d_model}) with at least one sample, got {tuple(inputs.shape)}: "
+                f"inputs must be (batch, time, {self.input_size}) with at least one sample, got {tuple(inputs.shape)}: "
                 "transpose or project them"
             )
-        state = inputs.new_zeros(len(inputs), self.d_model) if state is None else state
+        state = inputs.new_zeros(len(inputs), self.hidden_size) if state is None else state
         weight = self.recurrent.weight
         states = []
         for drive in self.sensory(inputs).unbind(1):
@@ -81,12 +82,13 @@ class NormPreservingRNN(PlainRNN):
     """Equation (rnn) with an orthogonal W and a σ that keeps norms: ||dL/dh_t|| = ||dL/dh_T|| at any distance.
 
     Args:
-        d_model: number of features and of state values, even with the default σ.
+        input_size: number of features.
         activation: σ; any other than one with an orthogonal Jacobian loses the property, not the orthogonality of W.
+        hidden_size: number of state values, even with the default σ; as many as features when None.
     """
 
-    def __init__(self, d_model: int, activation: Activation = sort_pairs):
-        super().__init__(d_model, activation)
-        nn.init.normal_(self.recurrent.weight, std=d_model**-0.5)
+    def __init__(self, input_size: int, activation: Activation = sort_pairs, hidden_size: int | None = None):
+        super().__init__(input_size, activation, hidden_size)
+        nn.init.normal_(self.recurrent.weight, std=self.hidden_size**-0.5)
         # W = exp(A - A^T) with no stored base: orthogonal to the last bit of whatever dtype the layer is moved to.
         orthogonal(self.recurrent, orthogonal_map="matrix_exp", use_trivialization=False)
