@@ -163,3 +163,77 @@ def test_errors_name_what_is_expected():
     with pytest.raises(ValueError, match="one layer in one direction"):
         gradients.step_of(nn.GRU(2, 2, bidirectional=True))
     assert math.isfinite(float(gradients.random_projection(3)(torch.zeros(1, 3))))
+
+
+def test_the_inequality_holds_for_every_model_of_the_proposal():
+    inputs = 0.1 * torch.randn(2, 120, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    measured = {}
+    for name, (layer, state) in gradients.subjects(16, 120).items():
+        result = gradients.measure(layer, inputs, None if state is None else state.expand(2, -1))
+        measured[name] = result.measured
+        if name != "attention":
+            # Products of 120 matrices in float64.
+            assert bool((result.measured <= result.jacobian_bound * (1 + 1e-11) + 1e-300).all()), name
+    lasting = {name for name, norms in measured.items() if gradients.reach(norms) >= 119}
+    assert lasting == {"norm-preserving RNN", "LSTM, forget gates open", "CFF, slow and closed", "attention"}
+
+
+def test_subjects_are_the_same_twice_and_leave_the_random_state_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second = gradients.subjects(), gradients.subjects()
+    assert torch.equal(torch.rand(3), expected)
+    for name in first:
+        for one, other in zip(first[name].layer.parameters(), second[name].layer.parameters(), strict=True):
+            assert torch.equal(one, other), name
+
+
+def test_an_open_forget_gate_keeps_the_cell_for_the_horizon():
+    torch.manual_seed(0)
+    layer = gradients.open_forget_gates(nn.LSTM(4, 64, batch_first=True), 1000).double()
+    forget = torch.sigmoid(layer.bias_ih_l0[64:128])
+    keeps = 1 / (1 - forget)  # time constant in samples: 1 + u, u uniform in [1, 999]
+    assert 2 <= float(keeps.min()) and float(keeps.max()) <= 1000.001
+    assert 400 < float(keeps.mean()) < 600
+    with pytest.raises(ValueError, match="at least 3"):
+        gradients.open_forget_gates(nn.LSTM(2, 2), 2)
+
+
+def test_a_scaled_network_has_all_singular_values_equal():
+    singular = torch.linalg.svdvals(gradients.scaled_rnn(7, 1.25, seed=2).recurrent.weight)
+    torch.testing.assert_close(singular, torch.full((7,), 1.25, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+def test_the_reach_is_the_last_distance_before_the_norm_is_lost():
+    norms = torch.tensor([1.0, 0.1, 0.01, 0.5])[:, None]
+    assert gradients.reach(norms, 0.05) == 1
+    assert gradients.reach(norms, 1e-3) == 3
+
+
+def test_figures_draw_what_was_measured(inputs):
+    pytest.importorskip("plotly")
+    from cffbook import figures
+
+    results = {norm: gradients.measure(gradients.scaled_rnn(WIDTH, float(norm)), inputs) for norm in ("0.9", "1.1")}
+    figure = figures.gradient_norms(results, hidden=["1.1"])
+    assert [trace.name for trace in figure.data] == ["0.9", "1.1"]
+    assert figure.data[1].visible == "legendonly"
+    expected = results["0.9"].measured.mean(1)[torch.tensor(figure.data[0].x)]
+    torch.testing.assert_close(torch.tensor(figure.data[0].y, dtype=torch.float64), expected, rtol=1e-3, atol=0)
+    sliding = figures.bound_and_measured(results)
+    assert [frame.name for frame in sliding.frames] == [step.label for step in sliding.layout.sliders[0].steps] == ["0.9", "1.1"]
+    assert len(sliding.to_json()) < 300_000
+    plain = gradients.measure(nn.GRU(WIDTH, 4, batch_first=True).double(), inputs, bounds=False)
+    with pytest.raises(ValueError, match="no weight bound"):
+        figures.bound_and_measured({"GRU": plain})
+
+
+def test_what_lies_below_the_floor_is_not_drawn():
+    pytest.importorskip("plotly")
+    from cffbook import figures
+
+    norms = torch.logspace(0, -60, 61, dtype=torch.float64)[:, None]
+    figure = figures.gradient_norms({"steep": gradients.Measurement(norms)})
+    drawn = dict(zip(figure.data[0].x, figure.data[0].y, strict=True))
+    assert drawn[10] == pytest.approx(1e-10) and drawn[60] is None
