@@ -101,7 +101,7 @@ def run_example(folder, recipe=RECIPE, slow=0.0):
         model.register_forward_hook(lambda *_: time.sleep(slow))
     cpu = Accelerator(cpu=True)
     history = fit(model, example(), recipe, folder=folder, accelerator=cpu, tensorboard=False, progress_bar=False)
-    outcome = asdict(history) | {"seconds": 0, "peak_memory": 0}
+    outcome = asdict(history) | {"seconds": 0, "peak_memory": 0, "started": ""}
     for evaluation in outcome["evaluations"]:
         evaluation["seconds"] = 0
     outcome["weights"] = {name: tensor.flatten().tolist() for name, tensor in model.state_dict().items()}

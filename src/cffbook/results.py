@@ -211,7 +211,7 @@ def table(records: Sequence[Record], rows: str = "row", columns: str = "task", v
         shown = [record for key, group in cells.items() if key[1] == column and key[0] in row_values for record in group]
         require_equal(shown, f"the column {column!r}", [name for name in ("variant", *PROTOCOL) if name != rows])
     for key, group in cells.items():
-        require_equal(group, f"the cell {key}", sorted(set().union(*(record.settings for record in group)) - {"seed"}))
+        require_equal(group, f"the cell {key}", sorted(set(flatten(group[0].settings)) - {"seed"}))
         if len({record.seed for record in group}) < len(group):
             raise ValueError(f"the cell {key} holds a seed twice; give each run once")
     body = tuple((str(row), *(summary(cells.get((row, column), []), value, digits) for column in column_values))
@@ -227,10 +227,19 @@ def setting(record: Record, name: str):
     """
     if name == "variant":
         return json.dumps([record.task["variant"], record.task["data_hash"]], sort_keys=True)
-    for place in (record.settings, record.settings.get("mixer_options", {}), record.settings.get("task_options", {})):
-        if name in place:
-            return json.dumps(place[name], sort_keys=True) if isinstance(place[name], Mapping) else place[name]
-    raise ValueError(f"unknown setting {name!r}; known: {', '.join(sorted(record.settings))}")
+    known = flatten(record.settings)
+    if name not in known:
+        raise ValueError(f"unknown setting {name!r}; known: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their own names, those of nested parts included; the outer one wins where two share a name."""
+    inner: dict[str, Any] = {}
+    for part, values in settings.items():
+        if isinstance(values, Mapping):
+            inner |= {name if name not in settings else f"{part}.{name}": value for name, value in values.items()}
+    return inner | {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
 
 
 def require_equal(records: Sequence[Record], place: str, names: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from cffbook.training.history import Evaluation
 safetensors = require("safetensors.torch", extra="train", purpose="training")
 
 FILE = "checkpoint.safetensors"
+DRAWING = ("figures", "figures.py", "widgets", "widgets.py", "sphinx_ext", "sphinx_ext.py")
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Progress:
 
     identity: str
     sources: list[str]
+    started: str  # UTC, of the first start
     step: int = 0
     seconds: float = 0.0
     samples: int = 0
@@ -64,7 +66,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
         for name, state in process["generators"].items():
             tensors[f"generator.{index}.{name}"] = state
     facts = {
-        "identity": progress.identity, "sources": progress.sources, "step": progress.step,
+        "identity": progress.identity, "sources": progress.sources, "started": progress.started, "step": progress.step,
         "seconds": progress.seconds, "samples": progress.samples,
         "running": [process["running"] for process in processes],
         "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
@@ -72,11 +74,12 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
     write_atomically(path, safetensors.save(tensors, metadata={"progress": json.dumps(facts)}))
 
 
-def read(path: Path, identity: str, processes: int) -> tuple[dict[str, Tensor], dict]:
+def read(path: Path, identity: str, processes: int, source: str | None) -> tuple[dict[str, Tensor], dict]:
     """Tensors and facts of a checkpoint, checked to belong to this run.
 
     Raises:
-        ValueError: another run's checkpoint, or one of another number of processes.
+        ValueError: another run's checkpoint, one of another number of processes or, unless `source` is None, one that
+            other source code has written.
     """
     content = path.read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -86,6 +89,9 @@ def read(path: Path, identity: str, processes: int) -> tuple[dict[str, Tensor], 
     if len(facts["running"]) != processes:
         raise ValueError(f"{path} was written by {len(facts['running'])} processes, this run has {processes}; "
                          "start as many, or remove the folder to begin anew")
+    if source is not None and facts["sources"][-1] != source:
+        raise ValueError(f"{path} was written by other source code ({facts['sources'][-1]}, now {source}); go back to it, "
+                         "remove the folder to begin anew, or pass changed_source=True to go on and have both recorded")
     return safetensors.load(content), facts
 
 
@@ -103,7 +109,7 @@ def restore(tensors: dict[str, Tensor], facts: dict, model: nn.Module, optimizer
             state["state"][indices[id(parameter)]] = moments
     optimizer.load_state_dict(state)
     progress.step, progress.seconds, progress.samples = facts["step"], facts["seconds"], facts["samples"]
-    progress.running = facts["running"][process]
+    progress.started, progress.running = facts["started"], facts["running"][process]
     progress.evaluations = [Evaluation(**evaluation) for evaluation in facts["evaluations"]]
     progress.best = below(tensors, "best.")
     progress.sources = list(dict.fromkeys([*facts["sources"], *progress.sources]))
@@ -116,9 +122,11 @@ def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def source_digest() -> str:
-    """Digest of the package's Python files, so that a record says which code trained it."""
+    """Digest of the package's Python files that a run can depend on, so that a record says which code trained it."""
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent
     for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] in DRAWING:
+            continue
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -34,6 +34,7 @@ class History:
         device: type of the device, for example ``cpu``.
         processes: processes that trained together.
         sources: digests of the source code the run was trained with; more than one if it changed on the way.
+        started: time of the first start, UTC, ISO 8601.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -48,6 +49,7 @@ class History:
     device: str
     processes: int
     sources: tuple[str, ...]
+    started: str
 
     @property
     def samples_per_second(self) -> float:

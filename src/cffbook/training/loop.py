@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -27,7 +28,8 @@ accelerate = require("accelerate", extra="train", purpose="training")
 
 
 def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int = 0, identity: str = "",
-        accelerator=None, progress_bar: bool | None = None, tensorboard: bool = True) -> History:
+        accelerator=None, progress_bar: bool | None = None, tensorboard: bool = True,
+        changed_source: bool = False) -> History:
     """Train a model on a task and leave the weights with the best validation score in it.
 
     Args:
@@ -40,13 +42,14 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
         accelerator: Hugging Face Accelerator; made here if None.
         progress_bar: None shows one on a terminal.
         tensorboard: write TensorBoard logs into ``folder/tensorboard``.
+        changed_source: go on from a checkpoint that other source code has written; the history then names both.
 
     Returns:
         History with the test score at the best validation score.
 
     Raises:
         FloatingPointError: a loss or gradient is not finite; the step and the first such parameter are named.
-        ValueError: the folder holds another run's checkpoint, or a batch is smaller than the number of processes.
+        ValueError: the folder holds the checkpoint of another run or source, or a batch is smaller than the number of processes.
     """
     accelerator = accelerator or accelerate.Accelerator()
     if min(recipe.batch, len(task.train)) < accelerator.num_processes:
@@ -56,7 +59,7 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed + 1_000_003 * accelerator.process_index)
         trainer = Trainer(model, task, recipe, Path(folder), seed, identity, accelerator)
-        trainer.resume()
+        trainer.resume(changed_source)
         stopped = trainer.train(progress_bar, tensorboard)
         return trainer.finish(stopped)
 
@@ -73,17 +76,19 @@ class Trainer:
         lengths = sample_lengths(task.train) if recipe.bucket > 1 else None
         self.order = Order(len(task.train), recipe.batch, seed, lengths, recipe.bucket)
         facts = json.dumps([identity, asdict(recipe), seed, task.data_hash], sort_keys=True)
-        self.progress = Progress(hashlib.sha256(facts.encode()).hexdigest(), [checkpoint.source_digest()])
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.progress = Progress(hashlib.sha256(facts.encode()).hexdigest(), [checkpoint.source_digest()], started)
         self.valid_lengths = sample_lengths(task.valid)
         self.started = self.saved = self.before = 0.0  # before: seconds of earlier starts of this run
         if accelerator.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(accelerator.device)
 
-    def resume(self) -> None:
+    def resume(self, changed_source: bool) -> None:
         """Go on from the checkpoint, if there is one, and start the clock."""
         if self.path.exists():
             share, shares = self.accelerator.process_index, self.accelerator.num_processes
-            tensors, facts = checkpoint.read(self.path, self.progress.identity, shares)
+            source = None if changed_source else self.progress.sources[-1]
+            tensors, facts = checkpoint.read(self.path, self.progress.identity, shares, source)
             states = checkpoint.restore(tensors, facts, self.plain, self.optimizer.optimizer, share, self.progress)
             torch.set_rng_state(states["cpu"])
             if "cuda" in states:
@@ -216,7 +221,8 @@ class Trainer:
             evaluations=tuple(progress.evaluations), best=self.best, test_loss=test.loss, test_score=test.score,
             steps=progress.step, samples=progress.samples, seconds=progress.seconds,
             peak_memory=peak_memory(self.accelerator.device), stopped=stopped, device=self.accelerator.device.type,
-            processes=self.accelerator.num_processes, sources=tuple(progress.sources))
+            processes=self.accelerator.num_processes, sources=tuple(progress.sources),
+            started=progress.started)
 
     def open_bar(self, shown: bool | None):
         """A progress bar over the updates, on a terminal's first process only unless told otherwise."""

@@ -1,0 +1,31 @@
+"""Experiments: frozen `Settings`, one function per table row, `run(settings) -> Record`.
+
+    settings     what a run is: checked, named, changed by known names
+    rows         the tiers, and one function per table row
+    runner       settings to model, training and record
+    facts        parameter counts, machine, versions, commit
+    __main__     ``python -m cffbook.experiment``, also under ``accelerate launch``
+
+Example:
+    >>> from cffbook import experiment
+    >>> record = experiment.run(experiment.memory("listops", tier="smoke"))
+"""
+
+from cffbook.experiment.rows import (
+    attention,
+    gru,
+    lstm,
+    memory,
+    memory_both,
+    memory_plain,
+    memory_small,
+    memory_tiles,
+    rows,
+    settings,
+    tiers,
+)
+from cffbook.experiment.runner import build_model, run
+from cffbook.experiment.settings import Settings, override
+
+__all__ = ["Settings", "attention", "build_model", "gru", "lstm", "memory", "memory_both", "memory_plain", "memory_small",
+           "memory_tiles", "override", "rows", "run", "settings", "tiers"]

@@ -1,0 +1,130 @@
+"""The budgets of the tiers, the same for every mixer, and one function per table row.
+
+Tier ``full`` is the budget of the small PyTorch protocol of the Long Range Arena (Xiong et al. 2021, Nystromformer's
+code): 2 layers, d_model 64, d_ff 128, 2 heads, mean pooling, dropout 0.1, linear decay without weight decay.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from cffbook.experiment.settings import Settings, override
+from cffbook.mixers import MixerOptions
+from cffbook.training.checks import check_known
+from cffbook.training.recipe import Recipe
+from cffbook.transformer import Body
+
+ARENA = ("listops", "image")
+TIERS = ("smoke", "cpu", "gpu", "full")
+RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE = 3e-3, 1e-3, 1e-4
+
+
+def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
+    """Options of the data and budget for every (task, tier).
+
+    ``smoke`` takes seconds and shows only that the line works; ``cpu`` at most a quarter of an hour on two cores;
+    ``gpu`` is meant for one GPU; ``full`` is the published budget, or the literature's length for the probes.
+    """
+    few, some = {"train": 256, "valid": 64, "test": 64}, {"train": 50_000, "valid": 2_000, "test": 2_000}
+    smoke = Recipe(steps=12, batch=16, eval_every=6, warmup=2)
+    short = {"minimum": 100, "maximum": 500, "train": 20_000, "valid": 2_000, "test": 2_000}
+    return {
+        ("listops", "smoke"): ({"minimum": 10, "maximum": 40, **few}, replace(smoke, bucket=4)),
+        ("listops", "cpu"): (short, Recipe(steps=1_500, batch=32, eval_every=100, warmup=75, bucket=20)),
+        ("listops", "gpu"): ({"train": 20_000}, Recipe(steps=5_000, batch=32, eval_every=250, warmup=250, bucket=20)),
+        ("listops", "full"): ({}, published(steps=5_000, batch=32)),
+        ("image", "smoke"): ({"side": 16, **few}, smoke),
+        ("image", "cpu"): ({"side": 16}, Recipe(steps=1_500, batch=64, eval_every=100, warmup=75)),
+        ("image", "gpu"): ({}, Recipe(steps=10_000, batch=64, eval_every=500, warmup=500)),
+        ("image", "full"): ({}, published(steps=35_000, batch=256)),
+        ("adding", "smoke"): ({"length": 20, **few}, smoke),
+        ("adding", "cpu"): ({"length": 100, **some}, Recipe(steps=1_500, batch=64, eval_every=100, warmup=75)),
+        ("adding", "gpu"): ({"length": 400, **some}, Recipe(steps=5_000, batch=64, eval_every=250, warmup=250)),
+        ("adding", "full"): ({"length": 1_000}, Recipe(steps=20_000, batch=64, eval_every=500, warmup=500)),
+        ("copying", "smoke"): ({"blanks": 10, "symbols": 3, **few}, smoke),
+        ("copying", "cpu"): ({"blanks": 100, **some}, Recipe(steps=1_500, batch=64, eval_every=100, warmup=75)),
+        ("copying", "gpu"): ({"blanks": 400, **some}, Recipe(steps=5_000, batch=64, eval_every=250, warmup=250)),
+        ("copying", "full"): ({"blanks": 1_000}, Recipe(steps=20_000, batch=64, eval_every=500, warmup=500)),
+    }
+
+
+def published(steps: int, batch: int) -> Recipe:
+    """The small protocol's optimiser settings; its learning rate is the row's at this tier."""
+    return Recipe(steps=steps, batch=batch, schedule="linear", weight_decay=0.0, eval_every=steps // 20, bucket=0)
+
+
+def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> Settings:
+    """Settings of a row before its own choices: data and budget by task and tier alone.
+
+    Raises:
+        ValueError: an unknown tier, or a task without it; the known ones are listed.
+    """
+    check_known("tier", tier, TIERS)
+    check_known("task", task, {name for name, _ in tiers()})
+    options, recipe = tiers()[task, tier]
+    if tier == "full" and task in ARENA and mixer == "attention":
+        rate = PUBLISHED_RATE
+    body = Body(d_model=64, layers=2, d_ff=128, dropout=0.1)
+    return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body)
+
+
+def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """The memory layer with independent steered CFFs, one potential read out, half of them backwards in time."""
+    return base(task, tier, seed, "memory", "memory", RECURRENT_RATE)
+
+
+def memory_both(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """As `memory`, with both potentials of each CFF read out."""
+    settings = base(task, tier, seed, "memory_both", "memory", RECURRENT_RATE)
+    return replace(settings, mixer_options=MixerOptions(readout="both"))
+
+
+def memory_plain(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """As `memory`, with plain sensory synapses: the set/reset latch of the proposal."""
+    settings = base(task, tier, seed, "memory_plain", "memory", RECURRENT_RATE)
+    return replace(settings, mixer_options=MixerOptions(sensory="plain"))
+
+
+def memory_tiles(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """As `memory`, with lateral synapses inside tiles of eight CFFs."""
+    settings = base(task, tier, seed, "memory_tiles", "memory", RECURRENT_RATE)
+    return replace(settings, mixer_options=MixerOptions(tile=8))
+
+
+def memory_small(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """As `memory_both` at half the width: 16 CFFs, d_model 32."""
+    settings = base(task, tier, seed, "memory_small", "memory", RECURRENT_RATE)
+    options = MixerOptions(flip_flops=16, readout="both")
+    return replace(settings, mixer_options=options, body=replace(settings.body, d_model=32, d_ff=64))
+
+
+def attention(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Softmax attention with two heads and learned positions."""
+    return replace(base(task, tier, seed, "attention", "attention", ATTENTION_RATE), positions=True)
+
+
+def lstm(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """LSTM, half of it backwards in time."""
+    return base(task, tier, seed, "lstm", "lstm", RECURRENT_RATE)
+
+
+def gru(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """GRU, half of it backwards in time."""
+    return base(task, tier, seed, "gru", "gru", RECURRENT_RATE)
+
+
+def rows() -> dict[str, Callable[..., Settings]]:
+    """The functions of the table rows by name."""
+    every = (memory, memory_both, memory_plain, memory_tiles, memory_small, attention, lstm, gru)
+    return {function.__name__: function for function in every}
+
+
+def settings(row: str, task: str, tier: str = "cpu", seed: int = 0, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of a row by its name, with overrides by name.
+
+    Raises:
+        ValueError: an unknown row, task, tier or setting; the known ones are listed.
+        TypeError: a value of the wrong type.
+    """
+    check_known("row", row, rows())
+    return override(rows()[row](task, tier, seed), overrides or {})

@@ -1,0 +1,101 @@
+"""From settings to a record: build task and model, fit, write the record at the moment it is known."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cffbook import mixers, tasks
+from cffbook._optional import require
+from cffbook.experiment import facts
+from cffbook.experiment.settings import Settings
+from cffbook.results import Record, read_record
+from cffbook.tasks import Task
+from cffbook.training.history import History
+from cffbook.training.loop import fit
+from cffbook.transformer import CausalLM, Classifier, TwoTower
+
+accelerate = require("accelerate", extra="train", purpose="running an experiment")
+
+
+def build_model(settings: Settings, task: Task) -> nn.Module:
+    """The model of some settings for a task, its initial weights drawn from the settings' seed.
+
+    A task with one target a sample gets a causal language model, one of two sequences two towers, else a classifier.
+    """
+    length = task.length if settings.positions else None
+    options = replace(settings.mixer_options, causal=True) if task.kind == "tokens" else settings.mixer_options
+    body = settings.body
+
+    def make(d_model: int) -> nn.Module:
+        return mixers.build(settings.mixer, d_model, options)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        if task.kind == "tokens":
+            return CausalLM(make, body, task.classes, task.features, length)
+        model = Classifier(make, body, task.classes, task.vocabulary, task.features, length, settings.pooling)
+        pairs = task.vocabulary is not None and task.train.batch([0]).inputs.ndim == 3
+        return TwoTower(model, body.d_model, task.classes) if pairs else model
+
+
+def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "runs", *, cpu: bool = False,
+        progress_bar: bool | None = None, changed_source: bool = False, fresh: bool = False) -> Record:
+    """Run an experiment to its record; a record that is there is returned as it is, a run begun before is gone on with.
+
+    Args:
+        settings: what to run.
+        folder: where records live.
+        runs: where checkpoints and logs live, a folder for each run.
+        cpu: stay on the CPU where there is a GPU.
+        progress_bar: None shows one on a terminal.
+        changed_source: go on with a run begun by other source code; the record then names both.
+        fresh: throw away what an unfinished run has left.
+
+    Raises:
+        ValueError: the record there is of other settings, or the checkpoint of another run or source.
+        FloatingPointError: a loss or gradient is not finite.
+    """
+    path = settings.path(folder)
+    told = json.loads(json.dumps(settings.as_dict()))
+    if path.exists():
+        record = read_record(path)
+        if record.settings != told:
+            raise ValueError(f"{path} holds a record of other settings (defaults have changed); remove it to run again")
+        return record
+    accelerator = accelerate.Accelerator(cpu=cpu)
+    place = Path(runs) / settings.name
+    with accelerator.main_process_first():  # generates or downloads once
+        if fresh and accelerator.is_main_process:
+            shutil.rmtree(place, ignore_errors=True)
+        task = tasks.load(settings.task, **settings.task_options)
+    model = build_model(settings, task)
+    parameters = facts.count_parameters(model)
+    history = fit(model, task, settings.recipe, folder=place, seed=settings.seed, identity=json.dumps(told, sort_keys=True),
+                  accelerator=accelerator, progress_bar=progress_bar, changed_source=changed_source)
+    record = make_record(settings, told, task, parameters, history, accelerator.device)
+    if accelerator.is_main_process:
+        record.write(path)
+    accelerator.wait_for_everyone()
+    return record
+
+
+def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[str, int], history: History,
+                device: torch.device) -> Record:
+    """The record of a finished run."""
+    described = {
+        "name": task.name, "kind": task.kind, "variant": json.loads(json.dumps(task.variant)), "sizes": task.sizes,
+        "data_hash": task.data_hash, "floors": dict(task.floors), "score_name": task.score_name,
+        "higher_is_better": task.higher_is_better,
+    }
+    return Record(
+        name=settings.name, settings=told, seed=settings.seed, tier=settings.tier, task=described, parameters=parameters,
+        evaluations=history.evaluations, best=history.best, valid_score=history.evaluations[history.best].valid_score,
+        test_score=history.test_score, test_loss=history.test_loss, steps=history.steps, samples=history.samples,
+        stopped=history.stopped, seconds=history.seconds, samples_per_second=history.samples_per_second,
+        peak_memory=history.peak_memory, device=history.device, processes=history.processes, machine=facts.machine(device),
+        versions=facts.versions(), git=facts.commit(), sources=history.sources, started=history.started)
