@@ -229,7 +229,7 @@ def latching(cell: FlipFlop) -> None:
         "reciprocal_conductance": 5.0, "reciprocal_slope": 8.0, "reciprocal_half_activation": 0.3, "reciprocal_reversal": -1.0,
         "self_conductance": 1.0, "self_slope": 8.0, "self_half_activation": 0.3, "self_reversal": float(cell.self_polarity),
         "sensory_conductance": 10.0, "sensory_slope": 16.0, "sensory_half_activation": 0.5, "sensory_reversal": 1.0,
-        "steering_slope": 8.0, "steering_half_activation": 0.3,
+        "steering_slope": 16.0, "steering_half_activation": -0.15,
     }  # fmt: skip
     cell.assign({name: values[name] for name in cell.parameter_names()})
 
