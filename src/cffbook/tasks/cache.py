@@ -6,12 +6,13 @@ The folder is $CFFBOOK_CACHE; without it `cffbook` in the platform's cache folde
 
 import contextlib
 import hashlib
+import http.client
 import os
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,12 +63,13 @@ def load_arrays(path: Path, expected: tuple[str, ...]) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            missing = [name for name in expected if name not in stored]
-            if missing:
-                raise ValueError(f"expected the arrays {', '.join(expected)} in {path}, {', '.join(missing)} missing")
-            return {name: stored[name] for name in expected}
-    except (zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(f"expected a whole .npz archive at {path}, got a damaged one ({error}): delete it") from error
+            found = {name: stored[name] for name in expected if name in stored}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"expected a whole .npz archive at {path}, got a damaged one or another format: delete it") from error
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise ValueError(f"expected the arrays {', '.join(expected)} in {path}, {', '.join(missing)} missing")
+    return found
 
 
 def checksum(path: Path, algorithm: str = "md5") -> str:
@@ -109,7 +111,7 @@ def download(url: str, path: Path, size: int, md5: str) -> Path:
     part = path.with_name(path.name + ".part")
     try:
         _fetch(url, part, size)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ConnectionError(f"could not fetch {url} ({reason}): try again, or fetch it by hand and give it as source") from error
     if part.stat().st_size < size:

@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +76,10 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
                 name = member.name.rsplit("/", 1)[-1]
                 if name in (*_TRAIN, "test_batch") and member.isfile():
                     images[name], labels[name] = _read_batch(archive.extractfile(member).read(), f"{name} in {path.name}")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"expected a whole tar archive at {path}, got a damaged one ({error}): fetch it again") from error
+    except FileNotFoundError:
+        raise
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise ValueError(f"expected a whole tar archive at {path}, got a damaged one or another format: fetch it again") from error
     missing = [name for name in (*_TRAIN, "test_batch") if name not in images]
     if missing:
         raise ValueError(f"expected {_FOLDER}/{missing[0]} in {path}, it is missing: is this the python version of CIFAR-10?")

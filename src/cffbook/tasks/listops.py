@@ -43,19 +43,20 @@ def build(
         train, valid, test: trees in each split; no tree occurs twice in the three.
         seed: fixes everything.
         workers: threads that draw ahead; does not change the result.
-        source: a folder with LRA's basic_train.tsv, basic_val.tsv and basic_test.tsv, read in place of generating;
-            of the other options only `maximum` is looked at (every expression must be shorter).
+        source: a folder with LRA's basic_train.tsv, basic_val.tsv and basic_test.tsv, read in place of generating. Every
+            expression must be shorter than `maximum`, and of each file at most the first `train`, `valid` or `test`
+            rows are taken; the other options then do nothing.
 
     Raises:
         ValueError: an option out of range, too few different trees between the bounds, or a damaged file.
         FileNotFoundError: `source` lacks a file.
     """
-    grammar = Grammar(minimum, maximum, max_args, max_depth)
-    if source is not None:
-        return _from_files(Path(source), maximum)
     sizes = {"train": train, "valid": valid, "test": test}
     for name, value in {**sizes, "workers": workers}.items():
         check_count(name, value)
+    if source is not None:
+        return _from_files(Path(source), maximum, sizes)
+    grammar = Grammar(minimum, maximum, max_args, max_depth)
     check_count("seed", seed, 0)
     variant = {"generator": VERSION, **vars(grammar), "sizes": list(sizes.values()), "seed": seed}
     path = cache_folder() / "listops" / (
@@ -151,10 +152,12 @@ def _load(path: Path) -> tuple[dict[str, RaggedTokens], dict[str, float]]:
     return splits, json.loads(str(arrays["floors"]))
 
 
-def _from_files(folder: Path, maximum: int) -> Task:
+def _from_files(folder: Path, maximum: int, sizes: dict[str, int]) -> Task:
+    check_count("maximum", maximum, 2)
     missing = [name for name in FILES.values() if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"expected {', '.join(FILES.values())} in {folder}, {', '.join(missing)} missing")
-    splits = {name: read_tsv(folder / file, maximum) for name, file in FILES.items()}
-    variant = {"source": {file: checksum(folder / file, "sha256") for file in FILES.values()}, "maximum": maximum}
+    splits = {name: read_tsv(folder / file, maximum).first(sizes[name]) for name, file in FILES.items()}
+    sums = {file: checksum(folder / file, "sha256") for file in FILES.values()}
+    variant = {"source": sums, "maximum": maximum, "sizes": [len(split) for split in splits.values()]}
     return _task(splits, floors(splits["test"], splits["train"]), variant, maximum)

@@ -103,6 +103,11 @@ class RaggedTokens(Split):
         """Return the tokens of one example, `(time,)` uint8, without padding."""
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
+    def first(self, count: int) -> "RaggedTokens":
+        """Return the first `count` examples, all where there are fewer."""
+        count = min(count, len(self))
+        return RaggedTokens(self.tokens[: self.offsets[count]], self.offsets[: count + 1], self.targets[:count])
+
     def _batch(self, indices: np.ndarray) -> Batch:
         starts, ends = self.offsets[indices], self.offsets[indices + 1]
         lengths = ends - starts
