@@ -211,7 +211,7 @@ def table(records: Sequence[Record], rows: str = "row", columns: str = "task", v
         shown = [record for key, group in cells.items() if key[1] == column and key[0] in row_values for record in group]
         require_equal(shown, f"the column {column!r}", [name for name in ("variant", *PROTOCOL) if name != rows])
     for key, group in cells.items():
-        require_equal(group, f"the cell {key}", sorted(set(flatten(group[0].settings)) - {"seed"}))
+        require_equal(group, f"the cell {key}", sorted({name for record in group for name in flatten(record.settings)} - {"seed"}))
         if len({record.seed for record in group}) < len(group):
             raise ValueError(f"the cell {key} holds a seed twice; give each run once")
     body = tuple((str(row), *(summary(cells.get((row, column), []), value, digits) for column in column_values))

@@ -8,6 +8,8 @@ import json
 import sys
 from collections.abc import Sequence
 
+from accelerate import PartialState
+
 from cffbook import tasks
 from cffbook.experiment.rows import TIERS, rows, settings
 from cffbook.experiment.runner import run
@@ -44,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, TypeError) as error:
         parser.error(str(error))
     record = run(chosen, given.results, given.runs, cpu=given.cpu, fresh=given.fresh, changed_source=given.changed_source)
-    sys.stdout.write(f"{chosen.path(given.results)}: {record.task['score_name']} {record.test_score:.4f} on the test split\n")
+    if PartialState().is_main_process:
+        score = f"{record.task['score_name']} {record.test_score:.4f} on the test split"
+        sys.stdout.write(f"{chosen.path(given.results)}: {score}\n")
 
 
 if __name__ == "__main__":
