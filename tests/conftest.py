@@ -17,6 +17,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -76,7 +77,7 @@ def browser() -> Iterator[object]:
     if path is None:
         pytest.skip(f"no Chromium: install one of {', '.join(BROWSERS)}, or set CFFBOOK_CHROMIUM to its path")
     with playwright.sync_playwright() as tool:
-        instance = tool.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        instance = tool.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", NO_OTHER_HOST])
         yield instance
         instance.close()
 

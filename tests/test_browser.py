@@ -25,6 +25,8 @@ LAB_START = 90  # seconds
 NOT_DRAWN = """() => [...document.querySelectorAll('.cffbook-figure')].filter(
     holder => holder.dataset.drawn !== 'true' || !holder.querySelector('.main-svg path, .main-svg rect, canvas')).length"""
 NOT_TYPESET = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container svg')).length"
+KERNEL_READY = """() => { const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
+    return Boolean(context?.isReady && context.session?.kernel?.status === 'idle'); }"""
 DRAWN_DATA = """() => JSON.stringify([...document.querySelectorAll('.js-plotly-plot')].map(
     plot => (plot._fullData || []).map(trace => [Array.from(trace.x || []), Array.from(trace.y || []), Array.from(trace.z || [])])))"""
 
@@ -35,15 +37,13 @@ class Reader:
     def __init__(self, page: object) -> None:
         self.page, self.refused, self.errors = page, [], []
         page.set_default_timeout(30_000)
-        page.route("**/*", self._pass_or_refuse)
+        page.on("request", self._note_host)
         page.on("console", self._note)
         page.on("pageerror", lambda error: self._add(str(error)))
 
-    def _pass_or_refuse(self, route: object) -> None:
-        if LOOPBACK.match(route.request.url):
-            return route.continue_()
-        self.refused.append(route.request.url)
-        return route.abort()
+    def _note_host(self, request: object) -> None:
+        if not LOOPBACK.match(request.url):
+            self.refused.append(request.url)
 
     def _note(self, message: object) -> None:
         if message.type == "error":
@@ -175,14 +175,15 @@ def wait_for(address: str, log: Path) -> None:
 def test_a_slider_of_the_playground_changes_its_figure(reader: Reader, lab: str) -> None:
     page = reader.page
     page.set_default_timeout(90_000)
-    page.goto(f"{lab}/lab/tree/playground.ipynb?reset")
+    page.goto(f"{lab}/doc/tree/playground.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_function(KERNEL_READY)
+    # in braces: the promise of the run is not waited for
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
     handle = page.locator(".jp-OutputArea .widget-slider .noUi-handle").first
     handle.wait_for(state="visible")
     page.wait_for_selector(".jp-OutputArea .js-plotly-plot .main-svg")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
+    page.wait_for_function(KERNEL_READY)
     before = page.evaluate(DRAWN_DATA)
     handle.focus()
     for _ in range(5):
