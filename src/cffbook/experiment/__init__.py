@@ -25,7 +25,7 @@ from cffbook.experiment.rows import (
     tiers,
 )
 from cffbook.experiment.runner import build_model, run
-from cffbook.experiment.settings import Settings, override
+from cffbook.experiment.settings import Settings, override, parse
 
 __all__ = ["Settings", "attention", "build_model", "gru", "lstm", "memory", "memory_both", "memory_plain", "memory_small",
-           "memory_tiles", "override", "rows", "run", "settings", "tiers"]
+           "memory_tiles", "override", "parse", "rows", "run", "settings", "tiers"]

@@ -4,26 +4,24 @@ On several GPUs or machines: ``accelerate launch --multi_gpu --num_processes 4 -
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
+import torch
 from accelerate import PartialState
 
 from cffbook import tasks
 from cffbook.experiment.rows import TIERS, rows, settings
 from cffbook.experiment.runner import run
+from cffbook.experiment.settings import parse
 
 
 def assignment(text: str) -> tuple[str, object]:
-    """``name=value`` as a name and a value: a number, true, false, null, or else text."""
+    """``name=value`` as a name and a value."""
     name, found, value = text.partition("=")
     if not found:
         raise argparse.ArgumentTypeError(f"expected name=value, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+    return name, parse(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help="override a setting, for example --set flip_flops=16; may be repeated")
     parser.add_argument("--results", default="results", help="folder of the records")
     parser.add_argument("--runs", default="runs", help="folder of checkpoints and logs")
+    parser.add_argument("--threads", type=int, help="threads of the processor for each process")
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU")
     parser.add_argument("--fresh", action="store_true", help="throw away what an unfinished run has left")
     parser.add_argument("--changed-source", action="store_true", help="go on with a run begun by other source code")
@@ -45,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen = settings(given.mixer, given.task, given.tier, given.seed, dict(given.changes))
     except (ValueError, TypeError) as error:
         parser.error(str(error))
+    if given.threads:
+        torch.set_num_threads(given.threads)
     record = run(chosen, given.results, given.runs, cpu=given.cpu, fresh=given.fresh, changed_source=given.changed_source)
     if PartialState().is_main_process:
         score = f"{record.task['score_name']} {record.test_score:.4f} on the test split"

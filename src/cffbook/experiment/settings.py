@@ -99,6 +99,14 @@ class Settings:
         return Path(folder) / self.variant / f"{self.name}.json"
 
 
+def parse(text: str) -> Any:
+    """A value from a command line: a number, true, false, null, a list or mapping in JSON, or else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
 def places(settings: Settings) -> dict[str, str]:
     """Every name that can be overridden and the part of the settings it belongs to; nearer names win."""
     found = {name: "task_options" for name in tasks.options(settings.task)}
