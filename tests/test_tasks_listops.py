@@ -62,8 +62,8 @@ def root_arity(tokens: np.ndarray) -> int:
     return int((operator & (level == 2)).sum() + ((tokens < 11) & (level == 1)).sum())
 
 
-# Recorded statistics: the rules one node at a time, as `naive_tree` has them, 100,000 accepted of 1,208,895 draws. Tolerances are four standard errors
-# of the difference of the two samples (100,000 and about 10,000 trees), unless a line says otherwise.
+# Recorded statistics: the rules one node at a time, as `naive_tree` has them, 100,000 accepted of 1,208,895 draws. Tolerances
+# are four standard errors of the difference of the two samples (100,000 and about 10,000 trees), unless a line says otherwise.
 RECORDED = 100_000
 
 

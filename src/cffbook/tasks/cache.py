@@ -113,7 +113,9 @@ def download(url: str, path: Path, size: int, md5: str) -> Path:
         _fetch(url, part, size)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise ConnectionError(f"could not fetch {url} ({reason}): try again, or fetch it by hand and give it as source") from error
+        raise ConnectionError(
+            f"could not fetch {url} ({reason}): try again, or fetch it by hand and give it as source"
+        ) from error
     if part.stat().st_size < size:
         raise ConnectionError(f"{url} broke off after {part.stat().st_size} of {size} bytes: call again to go on from there")
     try:

@@ -79,7 +79,9 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"expected a whole tar archive at {path}, got a damaged one or another format: fetch it again") from error
+        raise ValueError(
+            f"expected a whole tar archive at {path}, got a damaged one or another format: fetch it again"
+        ) from error
     missing = [name for name in (*_TRAIN, "test_batch") if name not in images]
     if missing:
         raise ValueError(f"expected {_FOLDER}/{missing[0]} in {path}, it is missing: is this the python version of CIFAR-10?")
@@ -156,5 +158,6 @@ def _check(arrays: dict[str, np.ndarray], file: Path) -> None:
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8 or x.shape != (len(y), 32, 32) or not len(y) or y.min() < 0 or y.max() > 9:
             raise ValueError(
-                f"expected uint8 images (n, 32, 32) and as many labels 0 to 9 for {part} in {file}, got {x.dtype} {x.shape} and {y.shape}"
+                f"expected uint8 images (n, 32, 32) and as many labels 0 to 9 for {part} in {file}, "
+                f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}"
             )
