@@ -19,6 +19,8 @@ import torch
 from cffbook import experiment, tasks
 from cffbook.experiment.facts import count_parameters
 from cffbook.results import read_record
+from cffbook.training import Recipe, fit
+from cffbook.transformer import TwoTower
 
 
 def command(folder, *arguments, launcher=()):
@@ -58,6 +60,7 @@ def test_the_same_settings_give_the_same_outcome_and_another_seed_another(tmp_pa
     assert first["evaluations"] != other["evaluations"] and first["task"] == other["task"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_ends_with_the_record_of_one_that_was_not(tmp_path):
     arguments = ["--task", "listops", "--mixer", "memory", "--tier", "smoke", "--set", "steps=20",
                  "--set", "checkpoint_seconds=0"]
@@ -74,6 +77,7 @@ def test_a_run_killed_in_the_middle_ends_with_the_record_of_one_that_was_not(tmp
     assert records[0].outcome() == records[1].outcome()  # bit for bit
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_record(tmp_path):
     launcher = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
                 "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
@@ -144,6 +148,25 @@ def test_parameters_are_counted_by_hand():
     assert counts["mixer"] == mixer
     assert counts["without_embeddings"] == mixer + 2 * block + 2 * 64 + 64 * 10 + 10  # last norm and head
     assert counts["total"] == counts["without_embeddings"] + (task.vocabulary + task.length) * 64
+
+
+def test_a_task_of_pairs_gets_two_towers_and_trains(tmp_path):
+    class Pairs(tasks.Split):
+        def __len__(self):
+            return 12
+
+        def _batch(self, indices):
+            rows = torch.from_numpy(indices)[:, None, None] % 3 + torch.ones(1, 2, 5, dtype=torch.int64)
+            return tasks.Batch(rows, torch.tensor([[5, 3]]).expand(len(indices), 2), torch.from_numpy(indices) % 2)
+
+        def _contents(self):
+            yield "pairs"
+
+    task = tasks.Task("pairs", "classification", 5, None, 2, 5, Pairs(), Pairs(), Pairs(), variant={})
+    model = experiment.build_model(experiment.memory("listops", "smoke"), task)
+    assert isinstance(model, TwoTower)
+    history = fit(model, task, Recipe(steps=4, batch=4, eval_every=2, bucket=2), folder=tmp_path)
+    assert history.evaluations[-1].train_loss < history.evaluations[0].train_loss
 
 
 def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone():

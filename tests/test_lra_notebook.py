@@ -77,6 +77,7 @@ def snakemake(folder, *arguments):
                             start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_matrix_loses_nothing_and_runs_nothing_twice(tmp_path):
     pytest.importorskip("snakemake")
     first = snakemake(tmp_path)

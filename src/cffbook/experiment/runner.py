@@ -74,10 +74,10 @@ def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "
             shutil.rmtree(place, ignore_errors=True)
         task = tasks.load(settings.task, **settings.task_options)
     model = build_model(settings, task)
-    parameters = facts.count_parameters(model)
+    parameters, commit = facts.count_parameters(model), facts.commit()
     history = fit(model, task, settings.recipe, folder=place, seed=settings.seed, identity=json.dumps(told, sort_keys=True),
                   accelerator=accelerator, progress_bar=progress_bar, changed_source=changed_source)
-    record = make_record(settings, told, task, parameters, history, accelerator.device)
+    record = make_record(settings, told, task, parameters, history, facts.machine(accelerator.device), commit)
     if accelerator.is_main_process:
         record.write(path)
     accelerator.wait_for_everyone()
@@ -85,8 +85,8 @@ def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "
 
 
 def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[str, int], history: History,
-                device: torch.device) -> Record:
-    """The record of a finished run."""
+                machine: dict, commit: dict | None) -> Record:
+    """The record of a finished run; `commit` is that of its start, when the code was loaded."""
     described = {
         "name": task.name, "kind": task.kind, "variant": json.loads(json.dumps(task.variant)), "sizes": task.sizes,
         "data_hash": task.data_hash, "floors": dict(task.floors), "score_name": task.score_name,
@@ -97,5 +97,5 @@ def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[
         evaluations=history.evaluations, best=history.best, valid_score=history.evaluations[history.best].valid_score,
         test_score=history.test_score, test_loss=history.test_loss, steps=history.steps, samples=history.samples,
         stopped=history.stopped, seconds=history.seconds, samples_per_second=history.samples_per_second,
-        peak_memory=history.peak_memory, device=history.device, processes=history.processes, machine=facts.machine(device),
-        versions=facts.versions(), git=facts.commit(), sources=history.sources, started=history.started)
+        peak_memory=history.peak_memory, device=history.device, processes=history.processes, machine=machine,
+        versions=facts.versions(), git=commit, sources=history.sources, started=history.started)
