@@ -44,7 +44,7 @@ def select(circuit: FlipFlopCircuit, pair: int) -> FlipFlopCircuit:
 
 
 def symmetric(values: dict[str, Tensor | float], self_polarity: int = -1, scheme: str = "set_reset") -> FlipFlopCircuit:
-    """A circuit of n symmetric pairs without a sensory drive at rest, from one value or `(pairs,)` for each parameter.
+    """A circuit of n symmetric pairs whose sensory gates are shut at rest (2e-9 open), from one value or `(pairs,)` for each parameter.
 
     Args:
         values: capacitance, leak_conductance, leak_reversal, and conductance_self, conductance_reciprocal, slope,
@@ -66,7 +66,7 @@ def symmetric(values: dict[str, Tensor | float], self_polarity: int = -1, scheme
         c, g, leak,
         PairSynapses(own * abs(self_polarity), slope, half, self_polarity * reversal.abs()),
         PairSynapses(cross, slope, half, -reversal.abs()),
-        PairSynapses(10 * one, 16 * one, 0.5 * one, one),
+        PairSynapses(10 * one, 40 * one, 0.5 * one, one),
         None, scheme,
     )  # fmt: skip
 
@@ -83,32 +83,45 @@ def hull(circuit: FlipFlopCircuit) -> tuple[float, float]:
     return float(reversals.min()), float(reversals.max())
 
 
-def latch(circuit: FlipFlopCircuit) -> Latch:
-    """The latch condition of symmetric pairs with closed sensory gates.
+def latch(circuit: FlipFlopCircuit, inputs: Tensor | float = 0.0) -> Latch:
+    """The latch condition of symmetric pairs under an input that is the same for both neurons.
 
     With an excitatory self synapse there may be several symmetric rest points: the margin is that of one of them.
+
+    Args:
+        circuit: the pairs.
+        inputs: a number for every line; sensory gates that it leaves open add to the leak.
 
     Raises:
         ValueError: a pair's two neurons differ.
     """
-    quiet = circuit._replace(sensory=circuit.sensory._replace(conductance=torch.zeros_like(circuit.capacitance)))
-    for value in (quiet.capacitance, quiet.leak_conductance, quiet.leak_reversal, *quiet.self_synapse, *quiet.reciprocal):
-        if not torch.equal(value[:, 0], value[:, 1]):
-            raise ValueError("the latch condition is for symmetric pairs, got neurons that differ: use fixed_points")
-    low, high = (torch.full_like(quiet.capacitance, bound) for bound in hull(quiet))
-    nothing = torch.zeros_like(low) if quiet.scheme == "set_reset" else torch.zeros_like(low[:, 0])
+    synapses = (circuit.self_synapse, circuit.reciprocal, circuit.sensory)
+    values = (circuit.capacitance, circuit.leak_conductance, circuit.leak_reversal, *(part for synapse in synapses for part in synapse))
+    if not all(torch.equal(value[:, 0], value[:, 1]) for value in values + tuple(circuit.steering or ())):
+        raise ValueError("the latch condition is for symmetric pairs, got neurons that differ: use fixed_points")
+    lines = torch.full_like(circuit.capacitance[:, 0], float(inputs))
+    if circuit.scheme == "set_reset":
+        lines = lines[:, None].expand(-1, 2)
+    low, high = (torch.full_like(circuit.capacitance, bound) for bound in hull(circuit))
     for _ in range(200):  # bisection of the hull down to the last bit
         middle = (low + high) / 2
-        rising = change(quiet, nothing, middle) > 0
+        rising = change(circuit, lines, middle) > 0
         low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
     rest = (low + high) / 2
-    gates, steepness = [], []
-    for synapse in (quiet.self_synapse, quiet.reciprocal):
-        gate = torch.sigmoid(synapse.slope * (rest - synapse.half_activation))
-        gates.append(synapse.conductance * gate)
-        steepness.append(gates[-1] * synapse.slope * (1 - gate) * (rest - synapse.reversal))
-    margin = (steepness[1] - steepness[0] - quiet.leak_conductance - gates[0] - gates[1])[:, 0]  # eq. latch
-    return Latch(margin, rest[:, 0], margin / quiet.capacitance[:, 0])
+    open_self, k_self = _steepness(circuit.self_synapse, rest)
+    open_rec, k_rec = _steepness(circuit.reciprocal, rest)
+    open_in, k_in = circuit.sense(lines)[0], torch.zeros_like(rest)
+    if circuit.steering is not None:
+        steered = circuit.sensory._replace(conductance=open_in, slope=circuit.steering.slope, half_activation=circuit.steering.half_activation)
+        open_in, k_in = _steepness(steered, rest)
+    margin = (k_rec + k_in - k_self - circuit.leak_conductance - open_self - open_rec - open_in)[:, 0]  # eq. latch
+    return Latch(margin, rest[:, 0], margin / circuit.capacitance[:, 0])
+
+
+def _steepness(synapse: PairSynapses, source: Tensor) -> tuple[Tensor, Tensor]:
+    """w s and k = w γ s (1 - s) (v - E) of a synapse between potentials that are equal."""
+    gate = torch.sigmoid(synapse.slope * (source - synapse.half_activation))
+    return synapse.conductance * gate, synapse.conductance * synapse.slope * gate * (1 - gate) * (source - synapse.reversal)
 
 
 def jacobian(circuit: FlipFlopCircuit, inputs: Tensor, potential: Tensor) -> Tensor:
@@ -229,7 +242,7 @@ def retention_time(circuit: FlipFlopCircuit, longest: float = 2e4, fraction: flo
     return lost
 
 
-def hysteresis(circuit: FlipFlopCircuit, levels: Tensor, settle: int = 200, pair: int = 0) -> tuple[Tensor, Tensor]:
+def hysteresis(circuit: FlipFlopCircuit, levels: Tensor, settle: int = 50, pair: int = 0) -> tuple[Tensor, Tensor]:
     """Output v_a `(levels,)` while the input goes slowly up through `levels`, and while it comes down again.
 
     Level u drives the lines (u, -u) of `set_reset`, or the one line of `shared`; the sweep starts from the reset state.
