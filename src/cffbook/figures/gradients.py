@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 FLOOR = 1e-24
-COLOURS = ("#999999", "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#CC79A7", "#8C6BB1", "#009E73", "#B8860B", "#6A3D9A")
+COLOURS = ("#8A8A8A", "#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#6A3D9A")
 DASHES = ("solid", "dash", "dot")
 
 
@@ -22,7 +22,7 @@ def gradient_norms(measurements: Mapping[str, Measurement], hidden: Sequence[str
     """||dL/dh_t|| of each model over the distance T - t, mean over the batch; a click in the legend switches a model.
 
     Args:
-        measurements: by the model's name.
+        measurements: by the model's name; what stands before a comma is the kind of model and fixes the colour.
         hidden: names that are switched off at first.
 
     Raises:
@@ -30,9 +30,11 @@ def gradient_norms(measurements: Mapping[str, Measurement], hidden: Sequence[str
     """
     plotly = _plotly()
     figure = plotly.Figure()
+    kinds = [name.split(",")[0] for name in measurements]
     for number, (name, result) in enumerate(measurements.items()):
         distance, norm = _curve(result.measured)
-        line = {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number % len(DASHES)], "width": 2.5}
+        colour, dash = list(dict.fromkeys(kinds)).index(kinds[number]), kinds[:number].count(kinds[number])
+        line = {"color": COLOURS[colour % len(COLOURS)], "dash": DASHES[dash % len(DASHES)], "width": 2.5}
         shown = "legendonly" if name in hidden else True
         figure.add_scatter(x=distance, y=norm, name=name, line=line, mode="lines", visible=shown)
     _log_axes(figure, "mean gradient norm")
@@ -82,7 +84,8 @@ def held_values(values: Mapping[str, Tensor], title: str, horizontal: str = "tim
     for number, (name, trace) in enumerate(values.items()):
         line = {"color": COLOURS[(number + 1) % len(COLOURS)], "dash": DASHES[number % len(DASHES)], "width": 2.5}
         keep = _kept(len(trace))
-        figure.add_scatter(x=keep, y=_rounded(trace[keep]), name=name, line=line, mode="lines")
+        mode = "lines+markers" if len(trace) <= 30 else "lines"
+        figure.add_scatter(x=keep, y=_rounded(trace[keep]), name=name, line=line, mode=mode)
     figure.update_layout(template="plotly_white", height=380, margin={"t": 20, "r": 20}, hovermode="x unified")
     figure.update_xaxes(title=horizontal)
     figure.update_yaxes(title=title)
