@@ -156,7 +156,8 @@ def small(root: Path, tmp_path: Path) -> Path:
     shutil.copytree(root / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     (tmp_path / "book" / "_vendor").mkdir(parents=True)
     shutil.copyfile(root / "_config.yml", tmp_path / "_config.yml")
-    shutil.copyfile(root / "book" / "_toc.yml", tmp_path / "book" / "_toc.yml")
+    for name in ("_toc.yml", "favicon.svg"):
+        shutil.copyfile(root / "book" / name, tmp_path / "book" / name)
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: one\n")
     (tmp_path / "book" / "index.md").write_text("# Start\n")
     (tmp_path / "book" / "references.bib").write_text("")
