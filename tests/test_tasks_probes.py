@@ -61,12 +61,13 @@ def test_the_target_is_the_sum_of_two_marked_numbers_one_in_each_half(length):
 
 
 def test_added_numbers_are_uniform_and_marks_reach_every_place():
-    batch = tasks.load("adding", length=10).train.batch(range(5000))
+    batch = tasks.load("adding", length=11).train.batch(range(5000))
     values = np.sort(batch.inputs[..., 0].numpy().ravel())
     gap = np.abs(values - (np.arange(len(values)) + 0.5) / len(values)).max()
     assert gap < 1.95 / len(values) ** 0.5  # Kolmogorov-Smirnov, exceeded with probability 0.001
     counts = batch.inputs[..., 1].sum(0)
-    assert (counts - 1000).abs().max() < 4 * (5000 * 0.2 * 0.8) ** 0.5
+    expected = torch.tensor([5000 / 5] * 5 + [5000 / 6] * 6)
+    assert (counts - expected).abs().max() < 4 * (5000 * 0.2 * 0.8) ** 0.5
 
 
 def test_always_answering_one_costs_a_sixth():
