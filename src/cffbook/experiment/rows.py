@@ -30,11 +30,11 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     short = {"minimum": 100, "maximum": 500, "train": 20_000, "valid": 2_000, "test": 2_000}
     return {
         ("listops", "smoke"): ({"minimum": 10, "maximum": 40, **few}, replace(smoke, bucket=4)),
-        ("listops", "cpu"): (short, Recipe(steps=1_500, batch=32, eval_every=100, warmup=75, bucket=20)),
+        ("listops", "cpu"): (short, Recipe(steps=1_000, batch=32, eval_every=100, warmup=75, bucket=20)),
         ("listops", "gpu"): ({"train": 20_000}, Recipe(steps=5_000, batch=32, eval_every=250, warmup=250, bucket=20)),
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
-        ("image", "cpu"): ({"side": 16}, Recipe(steps=1_500, batch=64, eval_every=100, warmup=75)),
+        ("image", "cpu"): ({}, Recipe(steps=600, batch=32, eval_every=150, warmup=60)),
         ("image", "gpu"): ({}, Recipe(steps=10_000, batch=64, eval_every=500, warmup=500)),
         ("image", "full"): ({}, published(steps=35_000, batch=256)),
         ("adding", "smoke"): ({"length": 20, **few}, smoke),
