@@ -175,6 +175,8 @@ def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone():
     before = torch.get_rng_state()
     one, two = [experiment.build_model(settings, task).state_dict() for _ in range(2)]
     assert all(torch.equal(one[name], two[name]) for name in one) and torch.equal(before, torch.get_rng_state())
+    other = experiment.build_model(experiment.memory("listops", "smoke", seed=1), task).state_dict()
+    assert not torch.equal(one["head.weight"], other["head.weight"])
 
 
 def test_a_checkpoint_of_other_source_code_is_refused_unless_asked_for(tmp_path, monkeypatch):
