@@ -16,7 +16,7 @@ def test_every_mixer_is_called_alike_and_learns_from_its_input(name, causal):
     mixer = build(name, 8, MixerOptions(causal=causal, flip_flops=6))
     x = torch.randn(3, 7, 8, requires_grad=True)
     y, state = mixer(x, None, 1.0, torch.tensor([7, 4, 1]))
-    assert y.shape == x.shape
+    assert y.shape == x.shape and (state is None or name == "memory")  # only the memory layer's state leaves padding out
     y.square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in mixer.parameters())
     assert not x.grad[1, 4:].any() and x.grad[1, :4].abs().sum() > 0

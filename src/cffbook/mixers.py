@@ -71,8 +71,8 @@ class Attention(nn.Module):
 
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Outputs `(batch, time, d_model)` and the cache of keys and values, which grows with time.
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Outputs `(batch, time, d_model)` and the cache of keys and values, which grows with time; None with `lengths`.
 
         Raises:
             ValueError: a cache without causal attention, padding together with a cache, or elapsed times.
@@ -85,7 +85,7 @@ class Attention(nn.Module):
             key, value = torch.cat((state[0], key), 2), torch.cat((state[1], value), 2)
         mask, causal = self._mask(x, key.shape[2], lengths)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
-        return blank_padding(self.output(mixed.transpose(1, 2).flatten(2)), lengths), (key, value)
+        return blank_padding(self.output(mixed.transpose(1, 2).flatten(2)), lengths), (key, value) if lengths is None else None
 
     def _mask(self, x: Tensor, seen: int, lengths: Tensor | None) -> tuple[Tensor | None, bool]:
         time = x.shape[1]
@@ -121,7 +121,7 @@ class Recurrent(nn.Module):
     def forward(
         self, x: Tensor, state: Any = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Outputs `(batch, time, d_model)` and the forward state.
+        """Outputs `(batch, time, d_model)` and the forward state, None where `lengths` say that padding is in it.
 
         Raises:
             ValueError: elapsed times, or a state for both directions.
@@ -135,7 +135,7 @@ class Recurrent(nn.Module):
             order = reversal(x.shape[0], x.shape[1], lengths, x.device)[..., None]
             backward, _ = self.directions[1](x.gather(1, order.expand_as(x)))
             hidden = torch.cat((hidden, backward.gather(1, order.expand_as(backward))), -1)
-        return blank_padding(self.output(hidden), lengths), state
+        return blank_padding(self.output(hidden), lengths), state if lengths is None else None
 
 
 def refuse_elapsed(elapsed: Tensor | float, who: str) -> None:
