@@ -269,8 +269,9 @@ def hysteresis(circuit: FlipFlopCircuit, levels: Tensor, settle: int = 50, pair:
 def _pair_jacobian(function, potential: Tensor) -> Tensor:
     """Jacobian of a function that acts on each pair alone: rows by two vector-Jacobian products."""
     potential = potential.detach().requires_grad_()
-    after = function(potential)
-    rows = [torch.autograd.grad(after[..., neuron].sum(), potential, retain_graph=neuron == 0)[0] for neuron in (0, 1)]
+    with torch.enable_grad():
+        after = function(potential)
+        rows = [torch.autograd.grad(after[..., neuron].sum(), potential, retain_graph=neuron == 0)[0] for neuron in (0, 1)]
     return torch.stack(rows, -2)
 
 
