@@ -283,6 +283,14 @@ def test_logs_are_readable_by_tensorboard(tmp_path):
     assert logged == pytest.approx([evaluation.valid_score for evaluation in history.evaluations])
 
 
+@pytest.mark.parametrize("package", ["accelerate", "safetensors"])
+def test_without_the_extra_the_import_says_in_one_sentence_what_to_install(package):
+    code = f"import sys; sys.modules[{package!r}] = None; import cffbook.training"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1] == (
+        f"ImportError: training needs the package '{package}', which is not installed: pip install 'cffbook[train]'")
+
+
 if __name__ == "__main__":
     # Adam does not see the scale of all gradients, clipping at the middle of their norms does
     two = replace(RECIPE, steps=20, batch=9, bucket=0, clip=0.2) if "two" in sys.argv else RECIPE
