@@ -39,8 +39,7 @@ def test_weights_of_ncps_give_its_outputs_over_200_samples(kind, implicit):
     expected, state = theirs(inputs)
     outputs, potential = ours(inputs)
     assert outputs.shape == expected.shape
-    assert float((outputs - expected).abs().max()) < 1e-5
-    assert float((potential - state).abs().max()) < 1e-5
+    assert torch.allclose(outputs, expected, rtol=0, atol=1e-5) and torch.allclose(potential, state, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -149,3 +148,35 @@ def test_the_layer_is_copied_pickled_and_saved_like_any_module():
     other.load_state_dict(layer.state_dict())
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), other):
         assert torch.equal(twin(inputs)[0], expected)
+
+
+@pytest.mark.parametrize("batch", [1, 6])  # 6: batch == neurons
+def test_stepping_one_sample_at_a_time_is_the_whole_sequence(batch):
+    torch.manual_seed(0)
+    layer, inputs, elapsed = LTC(3, 6), torch.randn(batch, 7, 3), torch.rand(batch, 7) + 0.2
+    whole, last = layer(inputs, elapsed=elapsed)
+    potential, steps = None, []
+    for t in range(7):
+        outputs, potential = layer(inputs[:, t : t + 1], potential, elapsed[:, t : t + 1])
+        steps.append(outputs)
+    assert torch.allclose(torch.cat(steps, 1), whole, atol=1e-6) and torch.allclose(potential, last, atol=1e-6)
+
+
+def test_padding_changes_neither_outputs_nor_gradients():
+    torch.manual_seed(0)
+    layer = LTC(3, wiring.ring(5)).double()
+    inputs, lengths = torch.randn(3, 6, 3, dtype=torch.float64), torch.tensor([6, 2, 0])
+    for one, length in enumerate(lengths):
+        inputs[one, length:] = torch.nan
+    outputs, last = layer(inputs, lengths=lengths)
+    outputs.square().sum().backward()
+    together = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    for one, length in enumerate(lengths[:2]):
+        alone, end = layer(inputs[one : one + 1, :length])
+        alone.square().sum().backward()
+        assert torch.allclose(outputs[one, :length], alone[0], atol=1e-12) and torch.allclose(last[one], end[0], atol=1e-12)
+        assert not outputs[one, length:].any()
+    assert not outputs[2].any()
+    for padded, parameter in zip(together, layer.parameters(), strict=True):
+        assert torch.allclose(padded, parameter.grad, atol=1e-10)

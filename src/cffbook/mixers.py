@@ -80,7 +80,7 @@ class Attention(nn.Module):
         refuse_elapsed(elapsed, "attention")
         if state is not None and (not self.causal or lengths is not None):
             raise ValueError("attention continues from a cache only when causal and without lengths: use causal=True and full batches")
-        query, key, value = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = self.query_key_value(blank_padding(x, lengths)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if state is not None:
             key, value = torch.cat((state[0], key), 2), torch.cat((state[1], value), 2)
         mask, causal = self._mask(x, key.shape[2], lengths)

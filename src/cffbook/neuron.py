@@ -186,7 +186,7 @@ class LTC(nn.Module):
             ValueError: a shape, a length or a time does not fit.
         """
         if inputs.dim() == 3 and inputs.shape[-1] == len(self.input_scale):
-            inputs = inputs * self.input_scale + self.input_offset
+            inputs = blank_padding(inputs, lengths) * self.input_scale + self.input_offset
         potentials, last = unroll(self.cell, inputs, potential, elapsed, lengths, self.backend)
         outputs = potentials[..., : self.output_size] * self.output_scale + self.output_offset
         return blank_padding(outputs, lengths), last

@@ -169,7 +169,7 @@ class Classifier(nn.Module):
 
     def features(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
         """The pooled stream `(batch, d_model)`."""
-        x, _ = self.encoder(blank_padding(self.embedding(inputs), lengths), None, elapsed, lengths)
+        x, _ = self.encoder(self.embedding(blank_padding(inputs, lengths)), None, elapsed, lengths)
         return pool(x, lengths, self.pooling)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
@@ -221,7 +221,7 @@ class CausalLM(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
         """Scores `(batch, time, vocabulary)`."""
-        return self.head(self.encoder(blank_padding(self.embedding(inputs), lengths), None, elapsed, lengths)[0])
+        return self.head(self.encoder(self.embedding(blank_padding(inputs, lengths)), None, elapsed, lengths)[0])
 
     @torch.no_grad()
     def generate(self, prompt: Tensor, samples: int, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:

@@ -70,7 +70,8 @@ def real(lengths: Tensor, time: int) -> Tensor:
 
 def blank_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
     """`values` `(batch, time, ...)` with zeros after each sequence's length, gradients included."""
+    lengths = as_lengths(lengths, *values.shape[:2], values.device)
     if lengths is None:
         return values
-    mask = real(torch.as_tensor(lengths, device=values.device), values.shape[1])
+    mask = real(lengths, values.shape[1])
     return values.masked_fill(~mask.reshape(*mask.shape, *(1 for _ in values.shape[2:])), 0)
