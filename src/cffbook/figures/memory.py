@@ -1,10 +1,12 @@
 """Figures of the memory layer: rasters over real inputs, wirings side by side, cost, and what coupling buys."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import ceil
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from cffbook._optional import require
@@ -18,13 +20,14 @@ LINES = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
-def raster(outputs: Tensor, rows: Sequence[str], samples: Sequence[str]) -> "Figure":
+def raster(outputs: Tensor, rows: Sequence[str], samples: Sequence[str], held: tuple[float, float] = (-1.0, 1.0)) -> "Figure":
     """CFF outputs over time, one row for each CFF, with the word that was read at each sample below.
 
     Args:
         outputs: `(time, flip_flops)`.
         rows: name of each CFF.
         samples: what was read at each time.
+        held: output of a CFF that holds reset and of one that holds set; they get the full colours.
 
     Raises:
         ImportError: plotly is not installed.
@@ -33,7 +36,7 @@ def raster(outputs: Tensor, rows: Sequence[str], samples: Sequence[str]) -> "Fig
     if tuple(outputs.shape) != (len(samples), len(rows)):
         raise ValueError(f"expected outputs ({len(samples)}, {len(rows)}), got {tuple(outputs.shape)}: name every sample and every row")
     plotly, times = _plotly(), list(range(len(samples)))
-    figure = plotly.Figure(_heatmap(plotly, outputs, list(rows), "%{y} after %{customdata}, v = %{z:.2f}", samples))
+    figure = plotly.Figure(_heatmap(plotly, outputs, list(rows), "%{y} after %{customdata}, v = %{z:.2f}", samples, held))
     figure.update_layout(template="plotly_white", height=110 + 24 * len(rows), margin={"t": 20, "r": 20, "b": 60})
     figure.update_xaxes(tickvals=times, ticktext=list(samples), tickangle=90, tickfont={"size": 9}, showgrid=False, title="token read")
     figure.update_yaxes(autorange="reversed", showgrid=False, title="flip-flop", type="category")
@@ -57,7 +60,7 @@ def image_raster(image: Tensor, outputs: Tensor, rows: Sequence[str]) -> "Figure
         raise ValueError(f"expected outputs ({len(pixels)}, {len(rows)}), got {tuple(outputs.shape)}: give one for each pixel and row")
     plotly = _plotly()
     specs = [[{}, {}], [{"colspan": 2}, None]]
-    figure = _subplots().make_subplots(rows=2, cols=2, specs=specs, row_heights=[0.32, 0.68], column_widths=[0.22, 0.78], vertical_spacing=0.12)
+    figure = _subplots().make_subplots(rows=2, cols=2, specs=specs, row_heights=[0.32, 0.68], column_widths=[0.24, 0.76], vertical_spacing=0.12, horizontal_spacing=0.12)
     shades = {"colorscale": "Gray", "showscale": False, "hovertemplate": "row %{y}, column %{x}<extra></extra>"}
     figure.add_trace(plotly.Heatmap(z=_compact(image), **shades), row=1, col=1)
     line = {"color": "#999999", "width": 1}
@@ -69,7 +72,7 @@ def image_raster(image: Tensor, outputs: Tensor, rows: Sequence[str]) -> "Figure
     figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain", row=1, col=1)
     figure.update_yaxes(title="gray value", row=1, col=2)
     figure.update_xaxes(title="pixel read", row=2, col=1)
-    figure.update_yaxes(title="flip-flop (capacitance)", showgrid=False, type="category", nticks=12, row=2, col=1)
+    figure.update_yaxes(title="flip-flop (capacitance)", showgrid=False, type="category", autorange="reversed", nticks=12, row=2, col=1)
     return figure
 
 
@@ -124,17 +127,26 @@ def cost(sizes: Sequence[int], parameters: Mapping[str, Sequence[int]], millisec
     return figure
 
 
-def accuracy_over_time(curves: Mapping[str, Sequence[float]], trained: int, chance: float) -> "Figure":
-    """Accuracy at each sample of long sequences, with the longest length that was trained and what guessing gives.
+def accuracy_over_time(right: Mapping[str, Tensor], trained: int, chance: float) -> "Figure":
+    """Accuracy along long sequences, with the longest length that was trained and what guessing gives.
+
+    Args:
+        right: by model, `(sequences, time)`, 1 where the answer is right; times are averaged in bins of equal ratio.
+        trained: longest length that was trained.
+        chance: accuracy of guessing.
 
     Raises:
         ImportError: plotly is not installed.
     """
     plotly = _plotly()
     figure = plotly.Figure()
-    for number, (name, values) in enumerate(curves.items()):
+    for number, (name, values) in enumerate(right.items()):
         style = {"color": LINES[number], "dash": DASHES[number], "width": 2.5}
-        figure.add_scatter(x=list(range(1, len(values) + 1)), y=[round(value, 4) for value in values], name=name, line=style, mode="lines")
+        edges = torch.logspace(0, torch.log10(torch.tensor(values.shape[1] + 1.0)).item(), 31).round().long().unique().tolist()
+        bins = list(pairwise(edges))
+        accuracy = [round(float(values[:, start - 1 : end - 1].mean()), 4) for start, end in bins]
+        middle = [round((start * (end - 1)) ** 0.5, 2) for start, end in bins]
+        figure.add_scatter(x=middle, y=accuracy, name=name, line=style, mode="lines+markers")
     figure.add_hline(y=chance, line={"color": "#999999", "dash": "dot"}, annotation_text="guessing", annotation_position="bottom right")
     figure.add_vline(x=trained, line={"color": "#999999", "dash": "dot"})
     figure.update_layout(template="plotly_white", height=400, margin={"t": 20, "r": 20}, hovermode="x unified")
@@ -160,10 +172,11 @@ def _compact(values: Tensor):
     return values.detach().float().numpy() if values.is_floating_point() else values.numpy()
 
 
-def _heatmap(plotly: ModuleType, outputs: Tensor, rows: list[str], hover: str, samples: Sequence[str] | None = None):
+def _heatmap(plotly: ModuleType, outputs: Tensor, rows: list[str], hover: str, samples: Sequence[str] | None = None, held=(-1.0, 1.0)):
     words = None if samples is None else [list(samples)] * len(rows)
-    bar = {"title": "potential", "tickvals": [-1, 0, 1], "ticktext": ["reset -1", "0", "set +1"], "len": 0.6}
+    ticks = [held[0], sum(held) / 2, held[1]]
+    bar = {"title": "output", "tickvals": ticks, "ticktext": [f"{value:.2g}" for value in ticks], "len": 0.6}
     return plotly.Heatmap(
-        z=_compact(outputs.T.contiguous()), y=rows, zmin=-1, zmax=1, colorscale=_scale(), colorbar=bar, customdata=words,
-        hovertemplate=hover + "<extra></extra>",
+        z=_compact(outputs.T.contiguous()), y=rows, zmin=held[0], zmax=held[1], colorscale=_scale(), colorbar=bar,
+        customdata=words, hovertemplate=hover + "<extra></extra>",
     )  # fmt: skip
