@@ -102,7 +102,7 @@ def test_a_neuron_alone_relaxes_to_its_leak_reversal_as_an_exponential():
     with torch.no_grad():
         cell.sensory.raw_conductance.fill_(-1e4)
     potentials, _ = unroll(cell, torch.zeros(1, 20, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
-    rate = float(softplus(cell.raw_leak_conductance) / softplus(cell.raw_capacitance))
+    rate = (softplus(cell.raw_leak_conductance) / softplus(cell.raw_capacitance)).item()
     time = torch.arange(1, 21, dtype=torch.float64)
     exact = cell.leak_reversal + (1 - cell.leak_reversal) * torch.exp(-rate * time)
     assert float((potentials[0, :, 0] - exact).abs().max()) < 1e-12
