@@ -43,6 +43,21 @@ def test_no_samples_return_the_potential_that_was_given():
     assert potentials.shape == (3, 0, 2, 2) and torch.equal(last, v)
 
 
+def test_whatever_padding_holds_reaches_neither_potentials_nor_gradients():
+    cell, x = FlipFlop(2), torch.randn(2, 5, 2, 2)
+    clean = x.clone()
+    x[0, 3:] = torch.nan
+    lengths = torch.tensor([3, 5])
+    found, expected = [], []
+    for inputs, results in ((x, found), (clean, expected)):
+        potentials, last = unroll(cell, inputs, lengths=lengths)
+        cell.zero_grad()
+        (potentials.square().sum() + last.sum()).backward()
+        results += [potentials, last, *(parameter.grad.clone() for parameter in cell.parameters())]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert not found[0][0, 3:].any() and torch.equal(found[1][0], found[0][0, 2])
+
+
 def test_an_empty_batch_is_run():
     potentials, last = unroll(FlipFlop(2), torch.zeros(0, 4, 2, 2), lengths=torch.zeros(0, dtype=torch.long))
     assert potentials.shape == (0, 4, 2, 2) and last.shape == (0, 2, 2)

@@ -17,7 +17,7 @@ import torch
 
 from cffbook import tasks
 from cffbook.tasks import cifar
-from cffbook.tasks.cache import cache_folder, download, replacing
+from cffbook.tasks.cache import download
 from cffbook.tasks.cifar import Archive, gray, prepare, read_archive
 
 ROWS = 20
@@ -301,25 +301,3 @@ def test_an_npz_that_lacks_an_array_or_is_damaged_is_refused(tmp_path, cache):
     with pytest.raises(ValueError, match="damaged"):
         prepare(path)
     assert files(cache) == []
-
-
-def test_a_write_that_fails_keeps_the_old_file(tmp_path):
-    path = tmp_path / "kept"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError
-    assert path.read_text() == "old" and files(tmp_path) == ["kept"]
-
-
-def test_the_cache_folder_follows_its_variable_and_then_the_platform(tmp_path, monkeypatch):
-    assert cache_folder() == tmp_path / "cache"
-    monkeypatch.delenv("CFFBOOK_CACHE")
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "cffbook"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert cache_folder().parts[-3:] == ("Library", "Caches", "cffbook")
-    monkeypatch.setattr("sys.platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert cache_folder() == tmp_path / "local" / "cffbook"

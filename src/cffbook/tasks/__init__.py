@@ -1,11 +1,13 @@
 """Tasks by name: ``load(name, ...) -> Task``; ``names()`` lists them.
 
-| name    | what                                       | kind           |
-|---------|--------------------------------------------|----------------|
-| listops | nested list operations (Long Range Arena)  | classification |
-| image   | CIFAR-10 gray, pixel by pixel (LRA)        | classification |
-| adding  | the sum of two marked numbers              | regression     |
-| copying | ten symbols, recalled after a long blank   | tokens         |
+listops
+    nested list operations of the Long Range Arena; classification
+image
+    CIFAR-10 in gray, pixel by pixel, of the Long Range Arena; classification
+adding
+    the sum of two marked numbers; regression
+copying
+    ten symbols, recalled after a long blank; a target for each sample
 
 No data comes with the package. ListOps, adding and copying are generated here; the image task fetches the canonical
 CIFAR-10 archive from its authors' site (Krizhevsky 2009, which states no licence), or reads a file that is given.
