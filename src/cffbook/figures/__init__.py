@@ -5,3 +5,4 @@ from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_rast
 from cffbook.figures.transformer import block, influence, learning, parameters_by_part, state_bytes
 from cffbook.figures.flipflop import basins, circuit, lock_step, phase_plane, potentials
 from cffbook.figures.latch import bifurcation, fading_gradient, hysteresis, phase_diagram, retention
+from cffbook.figures.evaluation import aim, curves, published_scores, scores

@@ -1,0 +1,273 @@
+"""Figures of the evaluation: scores against parameters beside the floors, learning curves, published scores, the aim."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from statistics import fmean, variance
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cffbook._optional import require
+from cffbook.results import PROTOCOL, Record, setting
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+GREY = "#888888"
+STYLES = {
+    "memory": ("#D55E00", "circle"), "memory_small": ("#E69F00", "circle"), "memory_both": ("#D55E00", "square"),
+    "memory_plain": ("#D55E00", "diamond"), "memory_tiles": ("#D55E00", "triangle-up"), "attention": ("#0072B2", "circle"),
+    "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"),
+}  # fmt: skip
+SYMBOLS = ("square", "diamond", "triangle-up", "star", "cross", "x")
+
+
+def published() -> dict[str, Any]:
+    """What others published for ListOps and Image, with sources and marks, and what is known to be wrong with it."""
+    return json.loads((resources.files("cffbook") / "data" / "published.json").read_text(encoding="utf-8"))
+
+
+def data_name(task: Mapping[str, Any]) -> str:
+    """Short name of a record's data: the task and what its variant says of lengths."""
+    variant = task["variant"]
+    if task["name"] == "listops":
+        lengths = (f"{variant['minimum']} to {variant['maximum']}" if "minimum" in variant else f"up to {variant['maximum']}")
+        return f"ListOps, {lengths} tokens"
+    if task["name"] == "image":
+        return f"Image, {variant['side'] ** 2:,} pixels" + ("" if variant["protocol"] == "lra" else f" ({variant['protocol']})")
+    return task["name"]
+
+
+def comparable(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records that may stand in one table: same tier, same data, same budget; keys are names of data, and more where needed.
+
+    Args:
+        records: any records.
+
+    Returns:
+        By name, ListOps first and short before long; the records in the order given.
+    """
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        key = (data_name(record.task), setting(record, "tier"), setting(record, "variant"), *(setting(record, name) for name in PROTOCOL))
+        groups.setdefault(key, []).append(record)
+    names = [key[0] for key in groups]
+    named = {}
+    for number, (key, group) in enumerate(groups.items()):
+        name = key[0] if names.count(key[0]) == 1 else f"{key[0]}, {key[1]}, {key[3]:,} updates of {key[4]}"
+        named[name if name not in named else f"{name} ({number})"] = group
+    shortest_first = sorted(named, key=lambda name: (named[name][0].task["name"] != "listops", named[name][0].task["variant"].get("maximum", 0), name))
+    return {name: named[name] for name in shortest_first}
+
+
+def standard_error(record: Record) -> float:
+    """Standard error of a test accuracy, sqrt(p (1 - p) / n): what another draw of n test examples alone would change."""
+    return math.sqrt(record.test_score * (1 - record.test_score) / record.task["sizes"]["test"])
+
+
+class Comparison(NamedTuple):
+    """Rows compared: ratio of parameters, difference of accuracies in points and twice its standard error."""
+
+    ratio: float
+    points: float
+    error: float
+
+    @property
+    def verdict(self) -> str:
+        """In words: ``more accurate``, ``less accurate``, or ``not told apart`` within two standard errors."""
+        if abs(self.points) <= self.error:
+            return "not told apart"
+        return "more accurate" if self.points > 0 else "less accurate"
+
+
+def compare(ours: Sequence[Record], theirs: Sequence[Record]) -> Comparison:
+    """Compare the records of two rows on the same data.
+
+    The squared error of each side is that of its test split, which more seeds do not make smaller, plus that of its seeds where
+    there are several. The two sides see the same examples and are taken as independent, which overstates the error.
+
+    Raises:
+        ValueError: no record on one side, or other data or budget.
+    """
+    if not ours or not theirs or len(comparable([*ours, *theirs])) > 1:
+        raise ValueError("expected records of two rows on the same data and budget, got none on one side or differing ones: choose a group of `comparable`")
+    means = [fmean(record.test_score for record in side) for side in (ours, theirs)]
+    error = sum(fmean(standard_error(record) ** 2 for record in side) for side in (ours, theirs))
+    error += sum(variance(record.test_score for record in side) / len(side) for side in (ours, theirs) if len(side) > 1)
+    ratio = ours[0].parameters["total"] / theirs[0].parameters["total"]
+    return Comparison(ratio, 100 * (means[0] - means[1]), 200 * math.sqrt(error))
+
+
+def by_row(group: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records of a group by the name of their table row."""
+    rows: dict[str, list[Record]] = {}
+    for record in group:
+        rows.setdefault(record.settings["row"], []).append(record)
+    return rows
+
+
+def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
+    """Test accuracy against the number of parameters, one panel for each group, with the floors of its data.
+
+    Bars are two standard errors of the test split. The accuracy axis reaches to the lowest floor above the best score.
+
+    Args:
+        groups: as from `comparable`; none gives an empty figure that says so.
+
+    Raises:
+        ImportError: plotly is not installed.
+    """
+    figure = _panels(groups)
+    for column, group in enumerate(groups.values(), start=1):
+        for record in group:
+            colour, symbol = style(record.settings["row"])
+            figure.add_scatter(
+                x=[record.parameters["total"]], y=[round(100 * record.test_score, 2)], name=record.settings["row"], mode="markers",
+                legendgroup=record.settings["row"], marker={"size": 13, "color": colour, "symbol": symbol},
+                error_y={"array": [round(200 * standard_error(record), 2)], "color": colour}, row=1, col=column,
+                hovertemplate=f"{record.settings['row']}, seed {record.seed}<br>%{{y:.1f}} %, %{{x:,}} parameters<extra></extra>",
+            )  # fmt: skip
+        _floors(figure, group, column, max(record.test_score + 2 * standard_error(record) for record in group))
+    _legend_once(figure)
+    figure.update_xaxes(title="parameters", type="log", range=[4, 5.7], dtick="D2", tickfont={"size": 10})
+    figure.update_yaxes(title="test accuracy (%)", col=1)
+    return figure
+
+
+def curves(groups: Mapping[str, Sequence[Record]]) -> "Figure":
+    """Validation accuracy over updates, one panel for each group, one line for each record, with the floors of its data.
+
+    Args:
+        groups: as from `comparable`.
+
+    Raises:
+        ImportError: plotly is not installed.
+    """
+    figure = _panels(groups)
+    for column, group in enumerate(groups.values(), start=1):
+        for record in group:
+            row = record.settings["row"]
+            figure.add_scatter(
+                x=[look.step for look in record.evaluations], y=[round(100 * look.valid_score, 2) for look in record.evaluations],
+                name=row, legendgroup=row, line={"color": style(row)[0], "width": 2}, mode="lines+markers",
+                marker={"symbol": style(row)[1]}, row=1, col=column,
+            )  # fmt: skip
+        _floors(figure, group, column, max(look.valid_score for record in group for look in record.evaluations))
+    _legend_once(figure)
+    figure.update_xaxes(title="updates", rangemode="tozero")
+    figure.update_yaxes(title="validation accuracy (%)", col=1)
+    return figure
+
+
+def published_scores(groups: Sequence[Mapping[str, Any]], task: str, floors: Mapping[str, float]) -> "Figure":
+    """Published accuracies on one task as dots, one line for each protocol, with floors of data of the same distribution.
+
+    Args:
+        groups: as in `published`.
+        task: ``listops`` or ``image``.
+        floors: accuracies of trivial predictors by name.
+
+    Raises:
+        ImportError: plotly is not installed.
+        ValueError: another task.
+    """
+    columns = {"listops": 1, "image": 2}
+    if task not in columns:
+        raise ValueError(f"expected a task with published scores, one of {', '.join(columns)}; got {task!r}")
+    figure = _plotly().Figure()
+    for number, group in enumerate(groups):
+        names = [f"{row[0]} {row[3]}".strip() for row in group["rows"]]
+        figure.add_scatter(
+            x=[row[columns[task]] for row in group["rows"]], y=[group["name"]] * len(names), text=names, mode="markers",
+            marker={"size": 10, "color": GREY, "symbol": SYMBOLS[number % len(SYMBOLS)], "opacity": 0.8}, showlegend=False,
+            hovertemplate="%{text}: %{x:.1f} %<extra></extra>",
+        )  # fmt: skip
+    for name, floor in floors.items():
+        figure.add_vline(x=100 * floor, line={"color": "#D55E00", "dash": "dot", "width": 1.5}, annotation_text=name.replace("_", " "),
+                         annotation={"textangle": -35, "yanchor": "bottom", "xanchor": "left"}, annotation_position="top")  # fmt: skip
+    figure.update_layout(template="plotly_white", height=380, margin={"t": 90, "r": 30, "b": 50})
+    figure.update_xaxes(title="published accuracy (%)", range=[0, 100])
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
+
+
+def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") -> "Figure":
+    """Accuracy and parameters of every row relative to a reference row; the proposal's aim is the upper left quarter.
+
+    Args:
+        groups: as from `comparable`; a group without the reference has no points.
+        reference: the row that the others are compared with.
+
+    Raises:
+        ImportError: plotly is not installed.
+    """
+    figure = _plotly().Figure()
+    ratios, gains = [1.0], [0.0]
+    for number, (name, group) in enumerate(groups.items()):
+        rows = by_row(group)
+        for row in rows if reference in rows else ():
+            if row == reference:
+                continue
+            ratio, gain, error = compare(rows[row], rows[reference])
+            colour, symbol = style(row)[0], SYMBOLS[number % len(SYMBOLS)]
+            figure.add_scatter(
+                x=[round(ratio, 3)], y=[round(gain, 2)], error_y={"array": [round(error, 2)], "color": colour}, mode="markers",
+                name=f"{row}: {name}", marker={"size": 13, "color": colour, "symbol": symbol},
+                hovertemplate="%{x:.2f} times the parameters, %{y:+.1f} points<extra></extra>",
+            )  # fmt: skip
+            ratios, gains = [*ratios, ratio], [*gains, gain - error, gain + error]
+    left, right = min(0.25, *ratios) / 1.3, max(2.0, *ratios) * 1.3
+    low, high = min(-5.0, *gains) - 1, max(5.0, *gains) + 1
+    figure.add_shape(type="rect", x0=left, x1=1, y0=0, y1=high, fillcolor="#009E73", opacity=0.12, line_width=0, layer="below")
+    for x, y, text in ((left, high, "the aim: fewer parameters, more accurate"), (left, low, "fewer parameters, less accurate")):
+        figure.add_annotation(x=math.log10(x), y=y, text=text, showarrow=False, xanchor="left", yanchor="top" if y == high else "bottom")
+    if len(gains) == 1:
+        figure.add_annotation(x=0, y=0, text="no record to compare yet", showarrow=False)
+    figure.add_hline(y=0, line={"color": GREY, "width": 1.5})
+    figure.add_vline(x=1, line={"color": GREY, "width": 1.5})
+    figure.update_layout(template="plotly_white", height=460, margin={"t": 20, "r": 20}, legend={"orientation": "h", "y": -0.2})
+    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10) if left < tick < right]
+    figure.update_xaxes(title=f"parameters, of {reference}'s", type="log", range=[math.log10(left), math.log10(right)], tickvals=ticks)
+    figure.update_yaxes(title=f"accuracy minus {reference}'s (points)", range=[low, high], zeroline=False)
+    return figure
+
+
+def style(row: str) -> tuple[str, str]:
+    """Colour and symbol of a table row."""
+    return STYLES.get(row, (GREY, "cross"))
+
+
+def _panels(groups: Mapping[str, Sequence[Record]]) -> "Figure":
+    subplots = require("plotly.subplots", extra="plots", purpose="a figure")
+    columns = max(1, len(groups))
+    figure = subplots.make_subplots(rows=1, cols=columns, subplot_titles=list(groups) or None, horizontal_spacing=0.25 / (columns + 1))
+    if not groups:
+        figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="no record yet", showarrow=False, font={"size": 18})
+    figure.update_layout(template="plotly_white", height=450, margin={"t": 40, "r": 10, "l": 50}, legend={"orientation": "h", "y": -0.22})
+    figure.update_annotations(font={"size": 13})
+    return figure
+
+
+def _floors(figure: "Figure", group: Sequence[Record], column: int, best: float) -> None:
+    """Floors as lines, and an axis that ends a little above the best score or the next floor above it."""
+    floors = group[0].task["floors"]
+    above = [floor for floor in floors.values() if floor > best]
+    top = min(100.0, 100 * max(best, min(above, default=0.0)) + 6)
+    for name, floor in floors.items():
+        if 100 * floor <= top:
+            figure.add_hline(y=100 * floor, line={"color": GREY, "dash": "dot", "width": 1.5}, row=1, col=column,
+                             annotation_text=name.replace("_", " "), annotation={"font": {"size": 11}},
+                             annotation_position="top right")  # fmt: skip
+    figure.update_yaxes(range=[0, top], row=1, col=column)
+
+
+def _legend_once(figure: "Figure") -> None:
+    seen: set[str] = set()
+    for trace in figure.data:
+        trace.showlegend = trace.name not in seen
+        seen.add(trace.name)
+
+
+def _plotly() -> ModuleType:
+    return require("plotly.graph_objects", extra="plots", purpose="a figure")

@@ -1,0 +1,132 @@
+"""The evaluation's figures show what the records say, keep apart what must not be compared, and never claim more than the error allows."""
+
+import json
+import math
+
+import pytest
+
+pytest.importorskip("plotly")
+pytest.importorskip("accelerate")
+pytest.importorskip("safetensors")
+
+from cffbook.figures import evaluation
+from cffbook.results import Record
+from cffbook.training import Evaluation
+
+FLOORS = {"majority": 0.15, "root_operator": 0.32, "depth_1": 0.46, "depth_2": 0.71}
+
+
+def look(step, score):
+    return Evaluation(step=step, epoch=0.5, train_loss=1.0, train_score=score, valid_loss=1.1, valid_score=score, learning_rate=0.003, seconds=2.5)
+
+
+def record(row="memory", score=0.40, total=50_000, seed=0, maximum=500, steps=1000, task="listops"):
+    variant = {"minimum": 100, "maximum": maximum} if task == "listops" else {"protocol": "lra", "side": 32}
+    return Record(
+        name=f"{row}-{seed}", settings={"task": task, "row": row, "seed": seed, "tier": "cpu", "steps": steps, "batch": 32,
+                                        "minutes": None, "patience": None, "eval_every": 100},
+        seed=seed, tier="cpu", task={"name": task, "variant": variant, "data_hash": f"{task}{maximum}", "score_name": "accuracy",
+                                     "floors": FLOORS if task == "listops" else {"majority": 0.1}, "sizes": {"test": 2000}},
+        parameters={"total": total, "without_embeddings": total, "mixer": 5000}, evaluations=(look(100, score - 0.1), look(200, score)),
+        best=1, valid_score=score, test_score=score, test_loss=1.2, steps=steps, samples=40, stopped="steps", seconds=2.5,
+        samples_per_second=16.0, peak_memory=None, device="cpu", processes=1, machine={"cores": 2}, versions={"torch": "2"},
+        git=None, sources=("abc",), started="2026-01-01T00:00:00+00:00")  # fmt: skip
+
+
+def lines(figure):
+    """Heights of the horizontal lines, with what is written beside them."""
+    texts = {round(a.y, 6): a.text for a in figure.layout.annotations if a.text}
+    return {texts.get(round(s.y0, 6)): s.y0 for s in figure.layout.shapes if s.type == "line"}
+
+
+def test_records_of_other_data_or_budget_never_share_a_group():
+    records = [record(), record("attention"), record(maximum=2000), record(steps=300), record(task="image")]
+    groups = evaluation.comparable(records)
+    assert [len(group) for group in groups.values()] == [2, 1, 1, 1]
+    assert list(groups) == ["ListOps, 100 to 500 tokens, cpu, 1,000 updates of 32", "ListOps, 100 to 500 tokens, cpu, 300 updates of 32",
+                            "ListOps, 100 to 2000 tokens", "Image, 1,024 pixels"]  # fmt: skip
+    assert evaluation.comparable([]) == {}
+
+
+def test_the_standard_error_is_the_binomial_one():
+    assert evaluation.standard_error(record(score=0.5)) == pytest.approx(math.sqrt(0.25 / 2000))
+
+
+def test_a_difference_counts_only_beyond_two_standard_errors():
+    # at 40 % of 2,000 examples, two standard errors of a difference are 200 sqrt(2 * 0.24 / 2000) = 3.1 points
+    verdict = {gain: evaluation.compare([record(score=0.4 + gain / 100)], [record("attention")]).verdict for gain in (-4, -2, 2, 4)}
+    assert verdict == {-4: "less accurate", -2: "not told apart", 2: "not told apart", 4: "more accurate"}
+    found = evaluation.compare([record(total=25_000)], [record("attention")])
+    assert found.ratio == 0.5 and found.points == 0 and found.error == pytest.approx(200 * math.sqrt(2 * 0.24 / 2000))
+
+
+def test_seeds_that_differ_widen_the_error_and_more_seeds_do_not_beat_the_test_split():
+    same, apart = [record(seed=s) for s in range(3)], [record(seed=s, score=0.4 + d) for s, d in enumerate((-0.05, 0.0, 0.05))]
+    one, three, wide = (evaluation.compare(ours, [record("attention")]).error for ours in (same[:1], same, apart))
+    assert one == pytest.approx(three) and wide > 2 * 100 * 0.05 / math.sqrt(3)
+
+
+@pytest.mark.parametrize("ours, theirs", [([], [record()]), ([record()], []), ([record()], [record(maximum=2000)])])
+def test_what_cannot_be_compared_is_refused(ours, theirs):
+    with pytest.raises(ValueError, match="on the same data and budget"):
+        evaluation.compare(ours, theirs)
+
+
+def test_scores_stand_over_their_parameters_beside_the_floors_up_to_the_next_one():
+    figure = evaluation.scores(evaluation.comparable([record(), record("attention", 0.35, 100_000)]))
+    assert {trace.name: (trace.x[0], trace.y[0]) for trace in figure.data} == {"memory": (50_000, 40.0), "attention": (100_000, 35.0)}
+    assert figure.data[0].error_y.array[0] == pytest.approx(2 * 100 * math.sqrt(0.24 / 2000), abs=0.01)
+    assert lines(figure) == {"majority": 15.0, "root operator": 32.0, "depth 1": 46.0}
+    low, high = figure.layout.yaxis.range
+    assert low == 0 and 46 < high < 71
+
+
+def test_no_record_gives_a_figure_that_says_so():
+    for draw in (evaluation.scores, evaluation.curves):
+        assert draw({}).layout.annotations[0].text == "no record yet"
+    assert "no record to compare yet" in [a.text for a in evaluation.aim({}).layout.annotations]
+    only = evaluation.comparable([record()])
+    assert "no record to compare yet" in [a.text for a in evaluation.aim(only).layout.annotations]
+
+
+def test_curves_are_the_validation_scores_of_every_record_with_one_legend_entry_a_row():
+    groups = evaluation.comparable([record(), record(maximum=2000, score=0.3), record("lstm")])
+    figure = evaluation.curves(groups)
+    assert [(list(t.x), list(t.y)) for t in figure.data if t.name == "memory"] == [([100, 200], [30.0, 40.0]), ([100, 200], [20.0, 30.0])]
+    assert sorted(trace.name for trace in figure.data if trace.showlegend) == ["lstm", "memory"]
+
+
+def test_the_aim_compares_with_the_reference_row_alone():
+    groups = evaluation.comparable([record(score=0.45), record("attention", 0.40, 100_000), record(maximum=2000)])
+    (point,) = evaluation.aim(groups).data
+    assert (point.x[0], point.y[0]) == (0.5, 5.0)
+    quarter = next(shape for shape in evaluation.aim(groups).layout.shapes if shape.type == "rect")
+    assert quarter.x1 == 1 and quarter.y0 == 0
+
+
+def test_published_numbers_have_sources_and_keep_their_marks():
+    known = evaluation.published()
+    for group in known["groups"]:
+        assert group["source"] and group["protocol"] and group["parameters"]
+        for name, listops, image, mark in group["rows"]:
+            assert name and 10 < listops < 100 and 10 < image < 100 and mark in known["marks"]
+    figure = evaluation.published_scores(known["groups"], "listops", FLOORS)
+    assert sum(len(trace.x) for trace in figure.data) == sum(len(group["rows"]) for group in known["groups"])
+    assert any("[M]" in text for trace in figure.data for text in trace.text)
+    assert [shape.x0 for shape in figure.layout.shapes] == [100 * floor for floor in FLOORS.values()]
+    with pytest.raises(ValueError, match="listops, image; got 'text'"):
+        evaluation.published_scores(known["groups"], "text", {})
+
+
+def test_the_published_table_is_complete_and_in_its_columns():
+    rows = {row[0]: row for row in evaluation.published()["groups"][0]["rows"]}
+    assert len(rows) == 11 and rows["Transformer"][1:3] == [36.37, 42.44] and rows["BigBird"][1:3] == [36.05, 40.83]
+
+
+def test_figures_are_small_and_leave_the_background_to_the_page():
+    groups = evaluation.comparable([record(row, maximum=m) for row in evaluation.STYLES for m in (500, 1000, 2000)])
+    known = evaluation.published()["groups"]
+    for figure in (evaluation.scores(groups), evaluation.curves(groups), evaluation.aim(groups), evaluation.published_scores(known, "image", {})):
+        layout = json.loads(figure.to_json())["layout"]
+        assert "paper_bgcolor" not in layout and "width" not in layout
+        assert len(json.dumps(json.loads(figure.to_json())["data"])) < 60_000
