@@ -35,19 +35,17 @@ def block(mixers: Sequence[str], start: int = 0) -> "Figure":
             figure.add_annotation(x=place, y=0.85, text=name, showarrow=False, font={"size": 15})
         _path(figure, [(first - 0.35, 0.0), (first - 0.35, 0.85), (first, 0.85)])
         _path(figure, [(first + 1.1, 0.85), (first + 1.3, 0.85)])
-        _path(figure, [(first + 2.4, 0.85), (first + 2.85, 0.85), (first + 2.85, 0.14)])
-        figure.add_annotation(x=first + 2.85, y=0, text="+", showarrow=False, font={"size": 20})
-        figure.add_shape(type="circle", x0=first + 2.71, x1=first + 2.99, y0=-0.14, y1=0.14, line={"color": GREY, "width": 2})
-    for left, right in ((0.0, 3.61), (3.89, 7.61), (7.89, 8.6)):
-        _path(figure, [(left, 0.0), (right, 0.0)], width=4)
-    for place, text in ((0.1, "x"), (8.5, "x")):
-        figure.add_annotation(x=place, y=-0.3, text=f"<i>{text}</i> (batch, time, d_model)", showarrow=False)
+        _path(figure, [(first + 2.4, 0.85), (first + 2.85, 0.85), (first + 2.85, 0.1)])
+    _path(figure, [(0.0, 0.0), (8.6, 0.0)], width=4)
+    for place, anchor in ((0.0, "left"), (8.6, "right")):
+        figure.add_annotation(x=place, y=-0.3, text="<i>x</i> (batch, time, d_model)", showarrow=False, xanchor=anchor)
     # The mixer's name is the second annotation; a button rewrites it and nothing else.
     buttons = [{"label": name, "method": "relayout", "args": [{"annotations[1].text": name}]} for name in mixers]
     menu = {"type": "buttons", "direction": "right", "buttons": buttons, "active": start, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
-    figure.add_trace(plotly.Scatter(x=[0, 8.6], y=[0, 0], mode="markers", marker={"opacity": 0}, hoverinfo="skip", showlegend=False))
+    sums = {"symbol": "circle-cross-open", "size": 24, "color": GREY, "line": {"width": 2.5}}
+    figure.add_trace(plotly.Scatter(x=[3.75, 7.75], y=[0, 0], mode="markers", marker=sums, hoverinfo="skip", showlegend=False))
     figure.update_layout(template="plotly_white", height=320, margin={"t": 60, "r": 10, "l": 10, "b": 10}, updatemenus=[menu])
-    figure.update_xaxes(visible=False, range=[-0.6, 9.2], fixedrange=True)
+    figure.update_xaxes(visible=False, range=[-0.1, 8.7], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.5, 1.3], fixedrange=True)
     return figure
 
