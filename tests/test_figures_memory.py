@@ -83,6 +83,9 @@ def test_accuracy_bins_cover_every_time_once():
     right[0, 499:] = 1.0
     curve = figures.accuracy_over_time({"half": right}, trained=16, chance=0.5).data[0]
     assert curve.y[0] == 0 and curve.y[-1] == 1 and list(curve.x) == sorted(curve.x)
+    first = torch.zeros(1, 1000)
+    first[0, 0] = 1.0
+    assert figures.accuracy_over_time({"first": first}, trained=16, chance=0.5).data[0].y[:2] == (1.0, 0.0)
     ones = figures.accuracy_over_time({"all": torch.ones(2, 1000)}, trained=16, chance=0.5).data[0]
     assert set(ones.y) == {1.0} and ones.x[0] == 1 and ones.x[-1] <= 1000
 

@@ -41,7 +41,9 @@ def block(mixers: Sequence[str], start: int = 0) -> "Figure":
         figure.add_annotation(x=place, y=-0.3, text="<i>x</i> (batch, time, d_model)", showarrow=False, xanchor=anchor)
     # The mixer's name is the second annotation; a button rewrites it and nothing else.
     buttons = [{"label": name, "method": "relayout", "args": [{"annotations[1].text": name}]} for name in mixers]
-    menu = {"type": "buttons", "direction": "right", "buttons": buttons, "active": start, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
+    # An active button's colour is plotly's own and unreadable on a dark page: the box says what is shown.
+    menu = {"type": "buttons", "direction": "right", "buttons": buttons, "active": start, "showactive": False}
+    menu |= {"x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
     sums = {"symbol": "circle-cross-open", "size": 24, "color": GREY, "line": {"width": 2.5}}
     figure.add_trace(plotly.Scatter(x=[3.75, 7.75], y=[0, 0], mode="markers", marker=sums, hoverinfo="skip", showlegend=False))
     figure.update_layout(template="plotly_white", height=320, margin={"t": 60, "r": 10, "l": 10, "b": 10}, updatemenus=[menu])
