@@ -127,11 +127,12 @@ def test_every_gradient_is_right_and_differentiable_again(scheme, sensory, self_
     assert torch.autograd.gradgradcheck(lambda x: run(x, potential, elapsed), (inputs,))
 
 
+@pytest.mark.parametrize("sensory", ["plain", "steered"])
 @pytest.mark.parametrize("self_polarity", [-1, 0, 1])
-def test_the_learning_start_is_at_the_onset_of_latching(self_polarity):
+def test_the_learning_start_is_at_the_onset_of_latching(self_polarity, sensory):
     torch.manual_seed(0)
     for criticality, sign in ((1.0, 0), (1.1, 1), (0.9, -1)):
-        cell = FlipFlop(50, self_polarity=self_polarity, init=NearCritical(100, criticality))
+        cell = FlipFlop(50, sensory=sensory, self_polarity=self_polarity, init=NearCritical(100, criticality))
         now = latch(frozen(cell))
         assert float(now.rest.abs().max()) < 1e-6
         # softplus and its inverse round to 1e-7 in float32.
@@ -159,6 +160,7 @@ def test_assigned_values_are_read_back():
         (lambda: FlipFlop(1).assign({"self_reversal": 1.0}), "self_reversal must be negative, got 1"),
         (lambda: FlipFlop(1).assign({"steering_slope": 1.0}), "unknown parameter 'steering_slope'"),
         (lambda: NearCritical(0.5), "slowest must be at least 1"),
+        (lambda: FlipFlop(9, init=NearCritical(closed=0.0)), "closed must keep the sensory gates from leaking more than 0.5, got 0"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(make, message):

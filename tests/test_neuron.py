@@ -27,7 +27,7 @@ def ncps_pair(kind: str, implicit: bool, inputs: int = 3):
     with torch.no_grad():  # away from the initial values, so that no factor of one hides
         for name, parameter in theirs.named_parameters():
             if "mask" not in name:
-                parameter.mul_(1 + 0.2 * torch.rand_like(parameter))
+                parameter.mul_(1 + 0.2 * torch.rand_like(parameter)).add_(0.1 * torch.rand_like(parameter) * (parameter == 0))
     return theirs, LTC.from_ncps(theirs)
 
 

@@ -237,18 +237,20 @@ def latching(cell: FlipFlop) -> None:
 class NearCritical:
     """First values that learn: slow, closed at rest, and at the onset of latching.
 
-    Capacitances are log-uniform in [1, `slowest`] samples. The symmetric rest point of the pair lies at potential 0,
-    where the start potential is too, and the slopes are `criticality` times those at which it loses its stability
-    (`cffbook.analysis.latch_margin` is 0 there), so that a difference between the neurons decays slowly. Sensory gates
-    are closed at rest (argument -`closed`) and an open one overwrites within a sample (conductance C).
+    Capacitances are log-uniform in [1, `slowest`] samples. With inputs at 0 the symmetric rest point of the pair lies at
+    potential 0, where the start potential is too, and the slopes are `criticality` times those at which it loses its
+    stability (`cffbook.analysis.latch(...).margin` is 0 there), so that a difference between the neurons decays slowly.
+    An open sensory gate overwrites within a sample (conductance C). A closed one conducts about exp(-`closed`), whatever
+    C is, by a half-activation of `closed` + ln C: were it as closed for slow neurons as for fast ones, it would leak in
+    proportion to C, and no neuron would be slow.
 
     Args:
         slowest: largest capacitance, in samples at unit conductance.
         criticality: 1 is the onset of latching, above it the pair latches.
-        closed: how many slopes below its half-activation a sensory gate rests.
+        closed: a closed sensory gate conducts about exp(-`closed`), against a leak of 0.5.
 
     Raises:
-        ValueError: `slowest` below 1 or `criticality` not positive.
+        ValueError: `slowest` below 1, `criticality` not positive, or `closed` so low that the gates leak more than 0.5.
     """
 
     def __init__(self, slowest: float = 100.0, criticality: float = 1.0, closed: float = 3.0):
@@ -259,16 +261,22 @@ class NearCritical:
     def __call__(self, cell: FlipFlop) -> None:
         """Set the parameters of `cell`."""
         capacitance = torch.exp(torch.rand(cell.pairs, 1) * math.log(self.slowest))
-        leak, own, polarity = 0.5, 0.25 * abs(cell.self_polarity), cell.self_polarity
-        # Currents cancel at v = 0, where every gate is half open: g + p w_self / 2 - w_rec / 2 = 0.
-        reciprocal = 2 * leak + polarity * own
-        # The antisymmetric mode neither grows nor decays: γ/4 (w_rec + p w_self) = g + (w_self + w_rec) / 2.
-        slope = self.criticality * 4 * (leak + (own + reciprocal) / 2) / (reciprocal + polarity * own)
+        half_activation = self.closed + torch.log(capacitance)
+        ajar = capacitance * torch.sigmoid(-half_activation)  # conductance of a closed sensory gate
+        steered, polarity = cell.kind == "steered", cell.self_polarity
+        # At v = 0 every other gate is half open, a steering one too. A leak that makes up for the sensory gate keeps the
+        # currents there in balance: 1/2 + p w_self / 2 - w_rec / 2 = 0.
+        leak, own = 0.5 - ajar * (0.5 if steered else 1.0), 0.25 * abs(polarity)
+        if bool((leak < 0).any()):
+            raise ValueError(f"closed must keep the sensory gates from leaking more than 0.5, got {self.closed}: 1 and above always do")
+        reciprocal = 1 + polarity * own
+        # The antisymmetric mode neither grows nor decays: γ/4 (w_rec + p w_self - w_in) = 1/2 + (w_self + w_rec) / 2.
+        slope = self.criticality * 4 * (0.5 + (own + reciprocal) / 2) / (reciprocal + polarity * own - (ajar if steered else 0))
         values = {
             "capacitance": capacitance, "leak_conductance": leak, "leak_reversal": 1.0,
             "reciprocal_conductance": reciprocal, "reciprocal_slope": slope, "reciprocal_half_activation": 0.0, "reciprocal_reversal": -1.0,
             "self_conductance": own, "self_slope": slope, "self_half_activation": 0.0, "self_reversal": float(polarity),
-            "sensory_conductance": capacitance, "sensory_slope": 1.0, "sensory_half_activation": self.closed, "sensory_reversal": 1.0,
+            "sensory_conductance": capacitance, "sensory_slope": 1.0, "sensory_half_activation": half_activation, "sensory_reversal": 1.0,
             "steering_slope": slope, "steering_half_activation": 0.0,
         }  # fmt: skip
         cell.assign({name: values[name] for name in cell.parameter_names()})

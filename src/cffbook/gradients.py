@@ -9,7 +9,6 @@ A *step* is a function `(state (n, size), inputs (n, feature)) -> state (n, size
 that one mechanism serves every recurrent model; a state that has parts (h and c of an LSTM) is one flat vector.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -239,7 +238,7 @@ def subjects(width: int = 16, horizon: int = 1000, seed: int = 0) -> dict[str, S
             "GRU": nn.GRU(width, width, batch_first=True),
             "LTC": LTC(width, width),
             "CFF, holding a bit": latched,
-            "CFF, slow and closed": FlipFlop(width // 2, init=NearCritical(horizon, closed=math.log(horizon))),
+            "CFF, slow and closed": FlipFlop(width // 2, init=NearCritical(horizon)),
             "attention": Block(build("attention", width, MixerOptions(causal=True)), Body(d_model=width, layers=1, d_ff=width)),
         }
     held = latched.held([pair % 2 for pair in range(width // 2)]).flatten()[None]
