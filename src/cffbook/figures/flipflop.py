@@ -53,9 +53,9 @@ def circuit(self_polarity: int = -1, steered: bool = False) -> "Figure":
         figure.add_annotation(x=x, y=y, text=f"<b>{text}</b>", showarrow=False, font={"color": "white", "size": 18})
     if self_polarity:
         figure.add_annotation(x=1.2, y=1.1, text="← self →", showarrow=False)
-    figure.update_layout(template="plotly_white", height=380, margin={"t": 10, "r": 10, "b": 10, "l": 10})
+    figure.update_layout(template="plotly_white", height=330, margin={"t": 10, "r": 10, "b": 10, "l": 10})
     figure.update_xaxes(visible=False, range=[-2.4, 4.8])
-    figure.update_yaxes(visible=False, range=[-1.6, 1.5], scaleanchor="x")
+    figure.update_yaxes(visible=False, range=[-1.55, 1.4], scaleanchor="x")
     return figure
 
 
@@ -198,7 +198,7 @@ def _wire(figure: "Figure", points: Sequence[tuple[float, float]], excitatory: b
     """A spline through points that ends in an arrow head (excitatory) or a dot (inhibitory)."""
     colour = colour or (EXCITATORY if excitatory else INHIBITORY)
     x, y = ([point[axis] for point in points] for axis in (0, 1))
-    head = {"symbol": ["circle"] * len(x), "size": [0] * (len(x) - 1) + [12], "color": colour}
+    head = {"symbol": ["circle"] * len(x), "size": [0] * (len(x) - 1) + [12], "color": colour, "opacity": 1, "line": {"width": 0}}
     if excitatory:
         head |= {"symbol": "arrow", "angleref": "previous", "size": [0] * (len(x) - 1) + [14]}
     figure.add_scatter(x=x, y=y, mode="lines+markers", line={"color": colour, "width": 3, "shape": "spline"}, marker=head, text=text, hoverinfo="text",

@@ -112,6 +112,8 @@ def fading_gradient(bits: Tensor, radius: Tensor, gradient: Tensor) -> "Figure":
         shown = [value if value > 0 or row == 1 else None for value in values.tolist()]
         figure.add_scatter(y=shown, mode="lines", line={"color": colour, "width": 2.5}, name=name, row=row, col=1, showlegend=False)
         figure.update_yaxes(title=name, row=row, col=1)
+    figure.update_yaxes(range=[-1, 1], row=1, col=1)
+    figure.update_yaxes(rangemode="tozero", row=2, col=1)
     figure.update_yaxes(type="log", exponentformat="power", row=3, col=1)
     figure.update_xaxes(title="time (samples)", row=3, col=1)
     figure.update_layout(template="plotly_white", height=560, margin={"t": 20, "r": 20})
