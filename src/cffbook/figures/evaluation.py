@@ -130,7 +130,7 @@ def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
             )  # fmt: skip
         _floors(figure, group, column, max(record.test_score + 2 * standard_error(record) for record in group))
     _legend_once(figure)
-    figure.update_xaxes(title="parameters", type="log", range=[4, 5.7], dtick="D2", tickfont={"size": 10})
+    figure.update_xaxes(title="parameters", type="log", range=[4, 6.4], dtick=1)  # room for the floors' names
     figure.update_yaxes(title="test accuracy (%)", col=1)
     return figure
 
@@ -154,8 +154,9 @@ def curves(groups: Mapping[str, Sequence[Record]]) -> "Figure":
                 marker={"symbol": style(row)[1]}, row=1, col=column,
             )  # fmt: skip
         _floors(figure, group, column, max(look.valid_score for record in group for look in record.evaluations))
+        figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], row=1, col=column)  # room for the floors' names
     _legend_once(figure)
-    figure.update_xaxes(title="updates", rangemode="tozero")
+    figure.update_xaxes(title="updates")
     figure.update_yaxes(title="validation accuracy (%)", col=1)
     return figure
 
