@@ -68,7 +68,7 @@ def test_the_status_line_says_whether_the_pair_latches(playground):
 def test_neurons_that_differ_have_no_margin(playground):
     playground.imbalance.value = 0.3
     assert playground.margin is None and "needs equal neurons" in playground.status.value
-    leak = playground.cell.value("leak_reversal")[0]
+    leak = playground.cell.value("leak_reversal")[0].detach()
     assert float(leak[0] - leak[1]) == pytest.approx(0.3)
 
 

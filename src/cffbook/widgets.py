@@ -17,6 +17,7 @@ from cffbook.solver import SemiImplicitEuler
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
+    from plotly.graph_objects import Figure
 
 COMMANDS = {"set": (1.0, 0.0), "reset": (0.0, 1.0), "both": (1.0, 1.0), "hold": (0.0, 0.0)}
 EACH, SHOWN = 16, 6  # samples of a command, with the silence after it; commands in view
@@ -56,17 +57,18 @@ class Playground:
     def __init__(self) -> None:
         kit = require("ipywidgets", extra="plots", purpose="the playground")
         require("anywidget", extra="plots", purpose="the playground")
-        self.commands: list[str] = ["hold"]
+        self.commands: list[str] = ["hold", "set", "hold", "reset"]
         self.start: Tensor | None = None
         self._make_controls(kit)
-        self.cell = self._cell()
-        self.figure = _figure()
         self.status = kit.HTML()
+        # Drawn first and wrapped then: a page without a kernel keeps the state in which a FigureWidget was made.
+        self.figure = _figure()
+        self.update()
+        self.figure = require("plotly.graph_objects", extra="plots", purpose="the playground").FigureWidget(self.figure)
         for control in (*self.sliders.values(), self.imbalance, self.polarity, self.scheme, self.sensory, self.unfolds, self.duration):
             control.observe(lambda change: self.update(), names="value")
         for name, button in self.buttons.items():
             button.on_click(lambda clicked, name=name: self.press(name))
-        self.update()
         self.view = self._arranged(kit)
 
     @property
@@ -170,7 +172,7 @@ def _range(name: str) -> tuple[float, float, float]:
     return next(limits for kind, limits in kinds.items() if name.endswith(kind))
 
 
-def _figure():
+def _figure() -> "Figure":
     """Potentials over time on the left, the phase plane on the right, with empty traces."""
     plotly = require("plotly.graph_objects", extra="plots", purpose="the playground")
     subplots = require("plotly.subplots", extra="plots", purpose="the playground")
@@ -187,4 +189,4 @@ def _figure():
     figure.update_xaxes(title="v<sub>a</sub>", row=1, col=2)
     figure.update_yaxes(title="v<sub>b</sub>", row=1, col=2)
     figure.update_layout(template="plotly_white", height=430, margin={"t": 20, "r": 20, "b": 50}, legend={"orientation": "h", "y": 1.12})
-    return plotly.FigureWidget(figure)
+    return figure
