@@ -116,6 +116,34 @@ def test_a_lateral_synapse_runs_from_its_source_to_its_target_and_no_further():
         assert bool((moved - plain)[0, -1, 2].diff() < 0)
 
 
+@pytest.mark.parametrize("kind", ["presynaptic", "per_synapse"])
+def test_lateral_synapses_add_their_conductance_and_current_as_written_out(kind):
+    torch.manual_seed(0)
+    cell = MemoryCell(FlipFlop(3), wiring.random_sparse(3, 0.7), kind).double()
+    v = torch.randn(1, 3, 2, dtype=torch.float64)
+    circuit = cell.circuit()
+    drive = tuple(part[:, 0] for part in circuit.sense(torch.randn(1, 1, 3, 2, dtype=torch.float64)))
+    total, current = (part - alone for part, alone in zip(circuit.rate(drive, v), circuit.flip_flops.rate(drive, v), strict=True))
+    w, e, slope, half = circuit.lateral
+    assert (w > 0).sum() == 2 * cell.lateral.source.numel() > 0
+    for target in range(3):
+        for neuron in range(2):
+            g = i = 0.0
+            for source in range(3):
+                at = (source,) if kind == "presynaptic" else (source, target, neuron)
+                gate = torch.sigmoid(slope[at] * (v[0, source, 0] - half[at]))
+                g, i = g + w[source, target, neuron] * gate, i + w[source, target, neuron] * gate * e[source, target, neuron]
+            assert torch.allclose(total[0, target, neuron], g, atol=1e-12) and torch.allclose(current[0, target, neuron], i, atol=1e-12)
+
+
+def test_one_neuron_or_both_are_read_out():
+    for readout in ("one", "both"):
+        layer, x = layer_with(readout=readout), torch.randn(2, 5, 6)
+        potentials, _ = layer.potentials(x)
+        held = potentials[..., 0] if readout == "one" else potentials.flatten(-2)
+        assert torch.equal(layer(x)[0], layer.output_map(held))
+
+
 def test_presynaptic_gates_are_gates_per_synapse_that_agree():
     torch.manual_seed(0)
     shared = MemoryCell(FlipFlop(5), wiring.dense(5), "presynaptic")
@@ -161,6 +189,7 @@ def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
     [
         (lambda: MemoryLayer(4, 6, wiring.ring(5)), "the wiring is for 5 flip-flops, got 6"),
         (lambda: MemoryLayer(4, 6, wiring.independent(5)), "the wiring is for 5 flip-flops, got 6"),
+        (lambda: MemoryLayer(4, 6, wiring.Wiring(wiring.ring(6).polarity, sensory=torch.ones(2, 6, dtype=torch.int8))), "lateral synapses only"),
         (lambda: MemoryLayer(4, 6, wiring.ring(6), "synaptic"), "unknown kind of lateral synapse 'synaptic'"),
         (lambda: MemoryLayer(4, 6, readout="all"), "unknown readout 'all': choose one of one, both"),
         (lambda: MemoryLayer(4, 5, bidirectional=True), "even number of flip-flops, got 5"),

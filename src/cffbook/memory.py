@@ -119,8 +119,7 @@ class MemoryCell(nn.Module):
 
     def __init__(self, flip_flops: FlipFlop, wiring: Wiring, lateral: str = "presynaptic"):
         super().__init__()
-        if wiring.size != flip_flops.pairs:
-            raise ValueError(f"the wiring is for {wiring.size} flip-flops, got {flip_flops.pairs}: make them equal")
+        _check_wiring(wiring, flip_flops.pairs)
         self.flip_flops = flip_flops
         self.lateral = LateralSynapses(wiring, lateral)
         self.state_shape, self.input_shape, self.solver = flip_flops.state_shape, flip_flops.input_shape, flip_flops.solver
@@ -172,12 +171,10 @@ class MemoryLayer(nn.Module):
         if readout not in READOUTS:
             raise ValueError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
         wiring = _both_ways(wiring, flip_flops.pairs) if bidirectional else wiring
-        if wiring is None or wiring.synapses == 0:
-            if wiring is not None and wiring.size != flip_flops.pairs:
-                raise ValueError(f"the wiring is for {wiring.size} flip-flops, got {flip_flops.pairs}: make them equal")
-            self.cell: FlipFlop | MemoryCell = flip_flops
-        else:
-            self.cell = MemoryCell(flip_flops, wiring, lateral)
+        if wiring is not None:
+            _check_wiring(wiring, flip_flops.pairs)
+        coupled = wiring is not None and wiring.synapses > 0
+        self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral) if coupled else flip_flops
         self.d_model, self.readout, self.bidirectional, self.backend = d_model, readout, bidirectional, backend
         lines, held = flip_flops.pairs * (2 if flip_flops.scheme == "set_reset" else 1), flip_flops.pairs * (1 if readout == "one" else 2)
         self.input_map = nn.Linear(d_model, lines)
@@ -244,6 +241,16 @@ def _turned_times(elapsed: Tensor | float, order: Tensor, cell: nn.Module) -> Te
     half = cell.state_shape[0] // 2
     both = torch.cat((elapsed[..., None].expand(-1, -1, half), following[..., None].expand(-1, -1, half)), 2)
     return both[..., None]
+
+
+def _check_wiring(wiring: Wiring, pairs: int) -> None:
+    if wiring.size != pairs:
+        raise ValueError(f"the wiring is for {wiring.size} flip-flops, got {pairs}: make them equal")
+    if wiring.sensory is not None or wiring.outputs is not None:
+        raise ValueError(
+            f"a memory layer takes lateral synapses only, got the wiring {wiring.name!r} with sensory or motor neurons: "
+            "give Wiring(wiring.polarity), the layer maps inputs and outputs itself"
+        )
 
 
 def _both_ways(wiring: Wiring | None, pairs: int) -> Wiring:

@@ -66,7 +66,8 @@ def unroll(
         inputs: `(batch, time, *cell.input_shape)`.
         potential: `(batch, *cell.state_shape)` at the start, or None for zeros.
         elapsed: time since the last sample, in samples: a number, `(batch,)`, `(batch, time)` or, where parts of the
-            state keep times of their own, `(batch, time, *state_shape)` up to broadcasting.
+            state keep times of their own, `(batch, time, *state_shape)` up to broadcasting. The solver cuts each into as
+            many unfolds whatever its length: after a gap of many time constants give it more, or a latch may tip over.
         lengths: `(batch,)` number of real samples; later ones are padding, which changes nothing.
         backend: a name of `backends()`, or "auto".
 

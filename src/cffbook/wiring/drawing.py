@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def colours() -> dict[str, str]:
     """The two colours of polarity (distinct to colour-blind readers) and those of neurons."""
-    return {"excitatory": "#0072B2", "inhibitory": "#D55E00", "neuron": "#333333", "input": "#999999"}
+    return {"excitatory": "#0072B2", "inhibitory": "#D55E00", "neuron": "#888888", "input": "#CC79A7"}
 
 
 def draw(wiring: Wiring, most: int = 20_000) -> "Figure":
