@@ -175,7 +175,7 @@ class Table:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         body = "".join(line(row, "td") for row in self.rows)
-        return f'<table class="results"><thead>{line(self.header, "th")}</thead><tbody>{body}</tbody></table>'
+        return f'<table class="dataframe results"><thead>{line(self.header, "th")}</thead><tbody>{body}</tbody></table>'
 
     _repr_html_ = to_html
     _repr_markdown_ = to_markdown
