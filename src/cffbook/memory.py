@@ -138,8 +138,9 @@ class MemoryLayer(nn.Module):
     Args:
         d_model: width of inputs and outputs.
         flip_flops: a number of CFFs (steered, set and reset lines, one unfold, `NearCritical` start), or a `FlipFlop`.
-        wiring: lateral synapses between CFFs, none by default. With both directions a wiring of half the size is
-            repeated for each direction.
+        wiring: lateral synapses between CFFs, none by default. Of an NCP only the synapses between its neurons count, as
+            the layer maps all inputs and outputs itself. With both directions a wiring of half the size is repeated
+            for each direction.
         lateral: kind of lateral synapse, "presynaptic" or "per_synapse".
         readout: "one" neuron of each CFF (the proposal), or "both".
         bidirectional: the second half of the CFFs runs backwards in time.
@@ -246,11 +247,6 @@ def _turned_times(elapsed: Tensor | float, order: Tensor, cell: nn.Module) -> Te
 def _check_wiring(wiring: Wiring, pairs: int) -> None:
     if wiring.size != pairs:
         raise ValueError(f"the wiring is for {wiring.size} flip-flops, got {pairs}: make them equal")
-    if wiring.sensory is not None or wiring.outputs is not None:
-        raise ValueError(
-            f"a memory layer takes lateral synapses only, got the wiring {wiring.name!r} with sensory or motor neurons: "
-            "give Wiring(wiring.polarity), the layer maps inputs and outputs itself"
-        )
 
 
 def _both_ways(wiring: Wiring | None, pairs: int) -> Wiring:
