@@ -222,7 +222,8 @@ def latching(cell: FlipFlop) -> None:
     """First values that latch: with no input the pair keeps its bit for ever.
 
     A tonic leak (E_leak > 0) drives both neurons, and each silences the other; an input line at 1 overwrites the bit,
-    one at 0 leaves it.
+    one at 0 leaves it. The time constants are a few tenths of a sample: two unfolds or more hold the bit, with one an
+    inhibitory self synapse makes both neurons swing in lock-step.
     """
     values = {
         "capacitance": 0.5, "leak_conductance": 0.5, "leak_reversal": 1.0,
