@@ -9,8 +9,8 @@ from cffbook.analysis import (
 )  # fmt: skip
 
 EXAMPLE = {
-    "capacitance": 0.5, "leak_conductance": 0.5, "leak_reversal": 1.0, "conductance_self": 1.0,
-    "conductance_reciprocal": 5.0, "slope": 8.0, "half_activation": 0.3, "reversal": 1.0,
+    "capacitance": 0.5, "leak_conductance": 0.5, "leak_reversal": 1.0, "self_conductance": 1.0,
+    "reciprocal_conductance": 5.0, "slope": 8.0, "half_activation": 0.3, "reversal": 1.0,
 }  # fmt: skip
 
 
@@ -52,9 +52,9 @@ def test_a_pair_may_latch_outside_the_condition_on_a_subcritical_branch():
     assert fixed_points(circuit, resolution=641).stable.tolist() == [True, False, True, False, True]
 
 
-@pytest.mark.parametrize(("conductance_self", "stable"), [(0.0, 2), (1.0, 2), (2.0, 2), (4.0, 1)])
-def test_the_worked_example_has_two_held_states_up_to_a_self_conductance(conductance_self, stable):
-    circuit = symmetric(EXAMPLE | {"conductance_self": conductance_self})
+@pytest.mark.parametrize(("self_conductance", "stable"), [(0.0, 2), (1.0, 2), (2.0, 2), (4.0, 1)])
+def test_the_worked_example_has_two_held_states_up_to_a_self_conductance(self_conductance, stable):
+    circuit = symmetric(EXAMPLE | {"self_conductance": self_conductance})
     assert int(fixed_points(circuit).stable.sum()) == stable
     assert bool(latch(circuit).margin[0] > 0) == (stable == 2)
 
@@ -96,14 +96,14 @@ def test_nullclines_are_where_a_rate_vanishes_and_cross_at_the_fixed_points():
 
 def test_retention_is_longer_the_closer_a_pair_is_to_latching():
     own = torch.tensor([3.6, 3.2, 2.9, 2.7, 2.0])
-    circuit = symmetric(EXAMPLE | {"conductance_self": own})
+    circuit = symmetric(EXAMPLE | {"self_conductance": own})
     margin, time = latch(circuit).margin, retention_time(circuit)
     closer = margin < 0
     assert bool((time[closer].diff() > 0).all()) and bool(torch.isinf(time[~closer]).all()) and int(closer.sum()) >= 2
 
 
 def test_retention_does_not_depend_on_the_solver_step():
-    circuit = symmetric(EXAMPLE | {"conductance_self": torch.tensor([3.6, 3.2])})
+    circuit = symmetric(EXAMPLE | {"self_conductance": torch.tensor([3.6, 3.2])})
     coarse, fine = retention_time(circuit, resolution=0.2), retention_time(circuit, resolution=0.05)
     assert torch.allclose(coarse, fine, rtol=0.05)  # first-order solver
 
@@ -112,7 +112,7 @@ def test_a_latch_shows_hysteresis_and_a_pair_that_does_not_latch_shows_none():
     levels = torch.linspace(-1, 1, 41)
     up, down = hysteresis(symmetric(EXAMPLE), levels)
     assert float((down - up).max()) > 0.5 and torch.allclose(up[[0, -1]], down[[0, -1]], atol=1e-6)
-    up, down = hysteresis(symmetric(EXAMPLE | {"conductance_self": 4.0}), levels)
+    up, down = hysteresis(symmetric(EXAMPLE | {"self_conductance": 4.0}), levels)
     assert float((down - up).abs().max()) < 1e-6
 
 

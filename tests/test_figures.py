@@ -9,13 +9,13 @@ from cffbook import FlipFlop, SemiImplicitEuler, analysis, figures
 from cffbook.figures.flipflop import trajectories
 
 EXAMPLE = {
-    "capacitance": 0.5, "leak_conductance": 0.5, "leak_reversal": 1.0, "conductance_self": 1.0,
-    "conductance_reciprocal": 5.0, "slope": 8.0, "half_activation": 0.3, "reversal": 1.0,
+    "capacitance": 0.5, "leak_conductance": 0.5, "leak_reversal": 1.0, "self_conductance": 1.0,
+    "reciprocal_conductance": 5.0, "slope": 8.0, "half_activation": 0.3, "reversal": 1.0,
 }  # fmt: skip
 
 
 def pair(own=1.0):
-    return analysis.symmetric(EXAMPLE | {"conductance_self": own})
+    return analysis.symmetric(EXAMPLE | {"self_conductance": own})
 
 
 def plane():
@@ -91,7 +91,7 @@ def test_basins_are_parted_by_the_diagonal_and_shrink_with_the_drive():
 
 
 def test_a_nullcline_that_folds_is_drawn_as_points():
-    folded = analysis.symmetric(EXAMPLE | {"conductance_self": 8.0}, self_polarity=1)
+    folded = analysis.symmetric(EXAMPLE | {"self_conductance": 8.0}, self_polarity=1)
     modes = {trace.name: trace.mode for trace in figures.phase_plane({"one": (folded, 0.0)}, "x").data}
     assert modes["a at rest"] == "markers"
     assert by_name(plane())["a at rest"].mode == "lines"

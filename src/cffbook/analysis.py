@@ -47,7 +47,7 @@ def symmetric(values: dict[str, Tensor | float], self_polarity: int = -1, scheme
     """A circuit of n symmetric pairs whose sensory gates are shut at rest (2e-9 open), from one value or `(pairs,)` for each parameter.
 
     Args:
-        values: capacitance, leak_conductance, leak_reversal, and conductance_self, conductance_reciprocal, slope,
+        values: capacitance, leak_conductance, leak_reversal, and self_conductance, reciprocal_conductance, slope,
             half_activation, reversal, which self and reciprocal synapses share (reversal for self has its polarity's sign).
         self_polarity: -1, 0 or +1.
         scheme: see `FlipFlop`.
@@ -55,7 +55,7 @@ def symmetric(values: dict[str, Tensor | float], self_polarity: int = -1, scheme
     Raises:
         ValueError: a value is missing or unknown.
     """
-    names = ("capacitance", "leak_conductance", "leak_reversal", "conductance_self", "conductance_reciprocal", "slope",
+    names = ("capacitance", "leak_conductance", "leak_reversal", "self_conductance", "reciprocal_conductance", "slope",
              "half_activation", "reversal")  # fmt: skip
     if set(values) != set(names):
         raise ValueError(f"symmetric needs exactly the values {', '.join(names)}, got {', '.join(values)}")
