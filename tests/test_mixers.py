@@ -25,6 +25,16 @@ def test_every_mixer_is_called_alike_and_learns_from_its_input(name, causal):
 
 
 @pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("causal", [False, True])
+def test_every_gradient_is_right(name, causal):
+    torch.manual_seed(0)
+    mixer = build(name, 4, MixerOptions(causal=causal, flip_flops=4)).double()
+    x, lengths = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True), torch.tensor([3, 2])
+    parameters = tuple(mixer.parameters())
+    assert torch.autograd.gradcheck(lambda x, *_: mixer(x, None, 1.0, lengths)[0], (x, *parameters))
+
+
+@pytest.mark.parametrize("name", known())
 def test_without_causality_the_first_output_sees_the_last_sample(name):
     torch.manual_seed(0)
     mixer, x = build(name, 8, MixerOptions(flip_flops=6)), torch.randn(1, 5, 8)
