@@ -248,13 +248,14 @@ class NearCritical:
     Args:
         slowest: largest capacitance, in samples at unit conductance.
         criticality: 1 is the onset of latching, above it the pair latches.
-        closed: a closed sensory gate conducts about exp(-`closed`), against a leak of 0.5.
+        closed: a closed sensory gate conducts about exp(-`closed`); the leak makes up for it, to 0.5 together. The further
+            it is closed, the weaker an input is felt and the slower a layer learns, until it is opened.
 
     Raises:
         ValueError: `slowest` below 1, `criticality` not positive, or `closed` so low that the gates leak more than 0.5.
     """
 
-    def __init__(self, slowest: float = 100.0, criticality: float = 1.0, closed: float = 3.0):
+    def __init__(self, slowest: float = 100.0, criticality: float = 1.0, closed: float = 1.0):
         if slowest < 1 or criticality <= 0:
             raise ValueError(f"slowest must be at least 1 and criticality positive, got {slowest} and {criticality}: 100 and 1 are usual")
         self.slowest, self.criticality, self.closed = slowest, criticality, closed
