@@ -30,7 +30,7 @@ def every_figure():
         "parameters_by_part": figures.parameters_by_part(parts),
         "state_bytes": figures.state_bytes([1, 2], {"memory": [8, 8]}),
         "influence": figures.influence({"memory": torch.rand(512)}),
-        "learning": figures.learning({"memory": ([1, 2], [0.1, 0.05])}, "error", {"floor": 0.17}),
+        "training_curves": figures.training_curves({"memory": ([1, 2], [0.1, 0.05])}, "error", {"floor": 0.17}),
     }
 
 

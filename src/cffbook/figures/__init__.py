@@ -2,7 +2,7 @@
 
 from cffbook.figures.gradients import bound_and_measured, gate_of_a_step, gradient_norms, held_values
 from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_raster, raster
-from cffbook.figures.transformer import block, influence, learning, parameters_by_part, state_bytes
+from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
 from cffbook.figures.flipflop import basins, circuit, lock_step, phase_plane, potentials
 from cffbook.figures.latch import bifurcation, fading_gradient, hysteresis, phase_diagram, retention
 from cffbook.figures.evaluation import aim, curves, published_scores, scores

@@ -110,7 +110,7 @@ def influence(norms: Mapping[str, Tensor], floor: float = 1e-12) -> "Figure":
     return figure
 
 
-def learning(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], score: str, floors: Mapping[str, float]) -> "Figure":
+def training_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], score: str, floors: Mapping[str, float]) -> "Figure":
     """Validation score over updates, one line for each model, and what a trivial predictor scores.
 
     Args:
