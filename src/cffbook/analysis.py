@@ -1,7 +1,7 @@
 """What a flip-flop does, computed: fixed points, nullclines, the latch condition, retention, hysteresis, Jacobians.
 
 At the symmetric rest point v* of a symmetric pair, with k_x = w_x γ_x s (1 - s) (v* - E_x), the difference of the two
-potentials grows, and the pair latches, if
+potentials grows, and the pair latches, if::
 
     k_rec - k_self > g + w_self s_self + w_rec s_rec                                                  (latch)
 

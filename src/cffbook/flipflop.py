@@ -1,6 +1,6 @@
 """The continuous flip-flop (CFF): two LTC neurons that inhibit each other and hold one value.
 
-Neurons a and b, each with one sensory synapse, one self synapse and one synapse from the other neuron:
+Neurons a and b, each with one sensory synapse, one self synapse and one synapse from the other neuron::
 
     C dv_a/dt = g (E_leak - v_a) + w_self s(γ_self (v_a - μ_self)) (E_self - v_a)
                                  + w_rec  s(γ_rec  (v_b - μ_rec )) (E_rec  - v_a)

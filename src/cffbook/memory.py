@@ -1,5 +1,7 @@
 """The memory layer: continuous flip-flops over an adjacency matrix, called like attention.
 
+To the equation of the pair its lateral synapses add::
+
     C dv_i/dt = (cff) + Σ_j p_ji w_ji s(γ_ji (v_j - μ_ji)) (E_ji - v_i)                                (lateral)
 
 The sources are CFF outputs, the targets both neurons of a CFF: a synapse of polarity +1 pushes its target towards

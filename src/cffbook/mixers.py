@@ -1,4 +1,4 @@
-"""Mixers by name: the memory layer and what it is compared with, all behind the same call.
+"""Mixers by name: the memory layer and what it is compared with, all behind the same call::
 
     mixer(x, state=None, elapsed=1.0, lengths=None) -> (y, state)          x, y (batch, time, d_model)
 

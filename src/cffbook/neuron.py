@@ -1,5 +1,7 @@
 """The liquid time-constant (LTC) neuron: synapses, circuit, cell and sequence layer.
 
+The membrane equation::
+
     C_i dv_i/dt = g_i (E_leak,i - v_i) + Σ_j w_ij s(γ_ij (v_j - μ_ij)) (E_ij - v_i)
                                      + Σ_k w'_ik s(γ'_ik (u_k - μ'_ik)) (E'_ik - v_i)              (ltc)
 

@@ -1,4 +1,4 @@
-"""The plain recurrent network, and the one whose gradient keeps its norm.
+"""The plain recurrent network, and the one whose gradient keeps its norm::
 
     h_{t+1} = σ(W h_t + V x_{t+1} + b)                                                             (rnn)
 

@@ -1,6 +1,6 @@
 """Solvers of the membrane equation, as objects: how a potential moves across one sample.
 
-Every circuit of this package has, with gates frozen at the present potential, the linear form
+Every circuit of this package has, with gates frozen at the present potential, the linear form::
 
     C dv/dt = I(v) - G(v) v        G = g + Σ w s,   I = g E_leak + Σ w s E
 

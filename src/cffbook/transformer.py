@@ -1,5 +1,7 @@
 """A transformer body whose mixer is an argument.
 
+A block is::
+
     x <- x + mixer(norm(x));  x <- x + mlp(norm(x))                                              (block)
 
 A mixer is any module called `mixer(x, state=None, elapsed=1.0, lengths=None) -> (y, state)` with x and y

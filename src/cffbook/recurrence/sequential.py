@@ -1,4 +1,4 @@
-"""The definition: one sample after another, in plain tensor operations.
+"""The definition: one sample after another, in plain tensor operations::
 
     v_t = solver(rate(drive_t, .), C, v_{t-1}, elapsed_t)
 
