@@ -95,3 +95,11 @@ def test_no_file_names_a_folder_of_one_machine(root: Path) -> None:
 
 def test_the_order_is_that_of_the_package() -> None:
     assert {module_of(path) for path in SOURCES} - {"__init__"} <= set(ORDER)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py" and path.parent != PACKAGE], ids=lambda p: p.parent.name)
+def test_a_package_that_hands_on_names_lists_them_so_that_its_page_shows_them(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = [node for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"cffbook.{path.parent.name}.")]
+    listed = [node for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
+    assert not own or listed

@@ -189,6 +189,7 @@ def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
     [
         (lambda: MemoryLayer(4, 6, wiring.ring(5)), "the wiring is for 5 flip-flops, got 6"),
         (lambda: MemoryLayer(4, 6, wiring.independent(5)), "the wiring is for 5 flip-flops, got 6"),
+        (lambda: MemoryLayer(4, 6, lateral="synaptic"), "unknown kind of lateral synapse 'synaptic'"),
         (lambda: MemoryLayer(4, 6, wiring.ring(6), "synaptic"), "unknown kind of lateral synapse 'synaptic'"),
         (lambda: MemoryLayer(4, 6, readout="all"), "unknown readout 'all': choose one of one, both"),
         (lambda: MemoryLayer(4, 5, bidirectional=True), "even number of flip-flops, got 5"),

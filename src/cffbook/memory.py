@@ -78,8 +78,7 @@ class LateralSynapses(nn.Module):
 
     def __init__(self, wiring: Wiring, kind: str = "presynaptic", strength: float = 0.1):
         super().__init__()
-        if kind not in LATERAL:
-            raise ValueError(f"unknown kind of lateral synapse {kind!r}: choose one of {', '.join(LATERAL)}")
+        _check_kind(kind)
         source, target = torch.nonzero(wiring.polarity, as_tuple=True)
         sign = wiring.polarity[source, target].to(torch.get_default_dtype())
         self.kind, self.size = kind, wiring.size
@@ -171,6 +170,7 @@ class MemoryLayer(nn.Module):
         super().__init__()
         if isinstance(flip_flops, int):
             flip_flops = FlipFlop(flip_flops, sensory="steered", solver=SemiImplicitEuler(1), init=NearCritical())
+        _check_kind(lateral)
         if readout not in READOUTS:
             raise ValueError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
         wiring = _both_ways(wiring, flip_flops.pairs) if bidirectional else wiring
@@ -244,6 +244,11 @@ def _turned_times(elapsed: Tensor | float, order: Tensor, cell: nn.Module) -> Te
     half = cell.state_shape[0] // 2
     both = torch.cat((elapsed[..., None].expand(-1, -1, half), following[..., None].expand(-1, -1, half)), 2)
     return both[..., None]
+
+
+def _check_kind(lateral: str) -> None:
+    if lateral not in LATERAL:
+        raise ValueError(f"unknown kind of lateral synapse {lateral!r}: choose one of {', '.join(LATERAL)}")
 
 
 def _check_wiring(wiring: Wiring, pairs: int) -> None:

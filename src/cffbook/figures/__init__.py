@@ -1,8 +1,41 @@
 """Every figure of the book: one function, one plotly figure."""
 
+from cffbook.figures.evaluation import aim, curves, published_scores, scores
+from cffbook.figures.flipflop import basins, circuit, lock_step, phase_plane, potentials
 from cffbook.figures.gradients import bound_and_measured, gate_of_a_step, gradient_norms, held_values
+from cffbook.figures.latch import bifurcation, fading_gradient, hysteresis, phase_diagram, retention
+from cffbook.figures.learning import learning_curve
 from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_raster, raster
 from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
-from cffbook.figures.flipflop import basins, circuit, lock_step, phase_plane, potentials
-from cffbook.figures.latch import bifurcation, fading_gradient, hysteresis, phase_diagram, retention
-from cffbook.figures.evaluation import aim, curves, published_scores, scores
+
+__all__ = [
+    "accuracy_over_time",
+    "aim",
+    "basins",
+    "bifurcation",
+    "block",
+    "bound_and_measured",
+    "circuit",
+    "cost",
+    "curves",
+    "fading_gradient",
+    "gallery",
+    "gate_of_a_step",
+    "gradient_norms",
+    "held_values",
+    "hysteresis",
+    "image_raster",
+    "influence",
+    "learning_curve",
+    "lock_step",
+    "parameters_by_part",
+    "phase_diagram",
+    "phase_plane",
+    "potentials",
+    "published_scores",
+    "raster",
+    "retention",
+    "scores",
+    "state_bytes",
+    "training_curves",
+]

@@ -92,7 +92,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
     """Groups for AdamW: membrane parameters, other undecayed parameters, decayed matrices; each with its `peak` rate."""
     groups: dict[str, list[nn.Parameter]] = {"membrane": [], "undecayed": [], "decayed": []}
     norms = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-    for path, module in model.named_modules():
+    for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if any(word in name for word in MEMBRANE):
                 groups["membrane"].append(parameter)
