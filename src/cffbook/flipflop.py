@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from cffbook.neuron import inverse_softplus
+from cffbook.recurrence import Pairs
+from cffbook.recurrence.forms import PAIR_VALUES
 from cffbook.solver import SemiImplicitEuler, Solver
 
 SCHEMES = ("set_reset", "shared")
@@ -185,6 +187,13 @@ class FlipFlop(nn.Module):
             Steering(self.value("steering_slope"), self.value("steering_half_activation")) if steered else None,
             self.scheme,
         )
+
+    def form(self) -> Pairs:
+        """The same values as one array, for the fused and parallel backends."""
+        absent = torch.zeros_like(self.leak_reversal)
+        known = self.parameter_names()
+        values = [self.value(name) if name in known else absent for name in PAIR_VALUES]
+        return Pairs(torch.stack(values), self.kind == "steered", self.scheme == "shared")
 
     def held(self, bits) -> Tensor:
         """Potentials `(pairs, 2)` near the held state of each bit: the neuron that is on at its leak reversal."""

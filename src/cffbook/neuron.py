@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from cffbook import wiring as wirings
-from cffbook.recurrence import blank_padding, unroll
+from cffbook.recurrence import Network, Synaptic, blank_padding, unroll
 from cffbook.solver import SemiImplicitEuler, Solver
 from cffbook.wiring.builders import random_signs
 
@@ -71,6 +71,13 @@ class SynapseParameters(nn.Module):
         if len(values) == math.prod(self.shape):
             return values.reshape(self.shape)
         return values.new_zeros(self.shape).index_put((self.source, self.target), values)
+
+    def synaptic(self) -> Synaptic:
+        """The physical values with one gate for each synapse, synapses in the order of their targets."""
+        order = torch.argsort(self.target, stable=True)
+        gates = torch.stack((self.slope, self.half_activation))[:, order]
+        synapses = torch.stack((softplus(self.raw_conductance), self.reversal))[:, order]
+        return Synaptic(self.source[order], gates, torch.arange(len(order), device=order.device), self.target[order], synapses)
 
     def values(self) -> Synapses:
         """The physical values as matrices."""
@@ -141,6 +148,11 @@ class LTCCell(nn.Module):
             self.sensory.values(),
             self.recurrent.values(),
         )
+
+    def form(self) -> Network:
+        """The same values as arrays, for the fused backends."""
+        neurons = torch.stack((softplus(self.raw_capacitance), softplus(self.raw_leak_conductance), self.leak_reversal))
+        return Network(neurons, self.sensory.synaptic(), self.recurrent.synaptic(), None)
 
 
 class LTC(nn.Module):

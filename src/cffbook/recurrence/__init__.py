@@ -6,16 +6,16 @@ A *cell* is a module with `state_shape`, `solver` and `circuit()`; a *circuit* h
 parameters as tensors and gives `capacitance`, `sense(inputs)` and `rate(drive, potential)`.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from cffbook.recurrence.checks import as_elapsed, as_lengths, as_potential, blank_padding, check_inputs, real
-from cffbook.recurrence.sequential import run as _sequential
+from cffbook.recurrence.choice import choose, find, names
+from cffbook.recurrence.forms import Network, Pairs, Synaptic
 
-__all__ = ["Cell", "Circuit", "backends", "blank_padding", "choose", "real", "unroll"]
+__all__ = ["Cell", "Circuit", "Network", "Pairs", "Synaptic", "blank_padding", "choose", "names", "real", "unroll"]
 
 
 class Circuit(Protocol):
@@ -40,15 +40,8 @@ class Cell(Protocol):
     def circuit(self) -> Circuit:
         """The physical values of the parameters now."""
 
-
-def backends() -> dict[str, Callable]:
-    """The backends by name."""
-    return {"sequential": _sequential}
-
-
-def choose(cell: Cell, inputs: Tensor) -> str:
-    """The backend that `auto` takes for this cell, device and length."""
-    return "sequential"
+    def form(self) -> Pairs | Network:
+        """The same values as arrays for the fused and parallel backends."""
 
 
 def unroll(
@@ -69,7 +62,7 @@ def unroll(
             state keep times of their own, `(batch, time, *state_shape)` up to broadcasting. The solver cuts each into as
             many unfolds whatever its length: after a gap of many time constants give it more, or a latch may tip over.
         lengths: `(batch,)` number of real samples; later ones are padding, which changes nothing.
-        backend: a name of `backends()`, or "auto".
+        backend: a name of `names()`, or "auto".
 
     Returns:
         Potentials `(batch, time, *state_shape)`, zero where padded, and the last real ones `(batch, *state_shape)`.
@@ -78,18 +71,18 @@ def unroll(
         ValueError: a shape, a length, an elapsed time or the backend's name does not fit.
     """
     check_inputs(inputs, cell.input_shape)
-    if backend != "auto" and backend not in backends():
-        raise ValueError(f"unknown backend {backend!r}: choose 'auto' or one of {', '.join(sorted(backends()))}")
+    module = find(choose(cell, inputs) if backend == "auto" else backend)
+    reason = module.refusal(cell, inputs)
+    if reason is not None:
+        raise ValueError(f"backend {backend!r} {reason}")
+    like = next(cell.parameters())
+    batch, time = inputs.shape[:2]
     with torch.autocast(inputs.device.type, enabled=False):
-        circuit = cell.circuit()
-        dtype = circuit.capacitance.dtype
-        inputs = inputs.to(dtype)
-        batch, time = inputs.shape[:2]
-        potential = as_potential(potential, batch, cell.state_shape, circuit.capacitance)
-        elapsed = as_elapsed(elapsed, batch, time, cell.state_shape, circuit.capacitance)
+        inputs = inputs.to(like.dtype)
+        potential = as_potential(potential, batch, cell.state_shape, like)
+        elapsed = as_elapsed(elapsed, batch, time, cell.state_shape, like)
         lengths = as_lengths(lengths, batch, time, inputs.device)
         if lengths is not None:
             # Padding may hold anything, NaN included; a zero keeps it out of the gradients too.
             inputs = blank_padding(inputs, lengths)
-        run = backends()[choose(cell, inputs) if backend == "auto" else backend]
-        return run(circuit, cell.solver, inputs, potential, elapsed, lengths)
+        return module.run(cell, inputs, potential, elapsed, lengths)

@@ -22,6 +22,8 @@ def as_potential(potential: Tensor | None, batch: int, state_shape: tuple[int, .
             f"potential must have the shape {(batch, *state_shape)}, got {tuple(potential.shape)}: "
             "pass the potential that the last call returned, or None to start from zeros"
         )
+    if bool(torch.isinf(potential).any()):
+        raise ValueError("potential must be finite, got an infinite one: a membrane potential lies between its reversal potentials")
     return potential.to(like.dtype)
 
 

@@ -11,15 +11,21 @@ from torch import Tensor
 from cffbook.recurrence.checks import blank_padding, real
 
 
-def run(circuit, solver, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+def refusal(cell, inputs: Tensor) -> None:
+    """None: the definition runs every cell."""
+
+
+def run(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Potentials `(batch, time, *state)` and the last ones; see `unroll`, which checks and prepares the arguments."""
-    time = inputs.shape[1]
+    circuit, solver, time = cell.circuit(), cell.solver, inputs.shape[1]
     mask = None
     if lengths is not None:
         mask = real(lengths, time).reshape(len(lengths), time, *(1 for _ in potential.shape[1:]))
     if time == 0:
         return potential.new_zeros(potential.shape[0], 0, *potential.shape[1:]), potential
-    drives = tuple(zip(*(part.unbind(1) for part in circuit.sense(inputs)), strict=True))
+    # An infinite input opens or closes a gate wholly, as the largest number does; its gradient is 0 and not inf * 0.
+    largest = torch.finfo(inputs.dtype).max
+    drives = tuple(zip(*(part.unbind(1) for part in circuit.sense(inputs.clamp(-largest, largest))), strict=True))
     steps = elapsed.expand(-1, time, *elapsed.shape[2:]).unbind(1)
     potentials = []
     for t, drive in enumerate(drives):

@@ -1,0 +1,66 @@
+"""What a fused or parallel backend knows of a cell: its physical values as a few arrays, in one of two forms.
+
+`Pairs` is the block-diagonal layer, independent flip-flops; `Network` is every circuit of neurons, gates and synapses.
+A cell gives its form by `form()`, differentiable in its parameters; the definition itself uses `circuit()`.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+PAIR_VALUES = (
+    "capacitance", "leak_conductance", "leak_reversal",
+    "self_conductance", "self_slope", "self_half_activation", "self_reversal",
+    "reciprocal_conductance", "reciprocal_slope", "reciprocal_half_activation", "reciprocal_reversal",
+    "sensory_conductance", "sensory_slope", "sensory_half_activation", "sensory_reversal",
+    "steering_slope", "steering_half_activation",
+)  # fmt: skip
+
+
+class Pairs(NamedTuple):
+    """Independent flip-flops, eq. cff.
+
+    Args:
+        values: `(17, pairs, 2)` in the order of `PAIR_VALUES`; an absent synapse has conductance 0.
+        steered: the sensory gate is multiplied by the steering gate of the other neuron, else the last two rows are unused.
+        shared: inputs are `(batch, time, pairs)`, u for neuron a and -u for neuron b; else `(batch, time, pairs, 2)`.
+    """
+
+    values: Tensor
+    steered: bool
+    shared: bool
+
+
+class Synaptic(NamedTuple):
+    """Gates of sources, and synapses that carry a gate to a target; several synapses may share one gate.
+
+    Args:
+        source: `(gates,)` int64, the neuron or input that a gate sees.
+        gates: `(2, gates)` slope and half-activation.
+        gate: `(synapses,)` int64, the gate of a synapse.
+        target: `(synapses,)` int64, its neuron; ascending.
+        synapses: `(2, synapses)` conductance and reversal.
+    """
+
+    source: Tensor
+    gates: Tensor
+    gate: Tensor
+    target: Tensor
+    synapses: Tensor
+
+
+class Network(NamedTuple):
+    """Neurons with any synapses, eq. ltc; states and inputs are flattened: neuron = pair * 2 + (0 for a, 1 for b).
+
+    Args:
+        neurons: `(3, neurons)` capacitance, leak conductance, leak reversal.
+        sensory: gates see inputs, once a sample.
+        recurrent: gates see neurons, in every unfold.
+        steering: None, or source `(neurons,)` int64 and values `(2, neurons)`, slope and half-activation, of the gate
+            that multiplies all sensory conductance of a neuron.
+    """
+
+    neurons: Tensor
+    sensory: Synaptic
+    recurrent: Synaptic
+    steering: tuple[Tensor, Tensor] | None
