@@ -1,0 +1,112 @@
+"""The fused pass over time of independent flip-flops, as an operator that PyTorch knows: autograd, compile, vmap."""
+
+import torch
+from torch import Tensor
+
+from cffbook.recurrence.forms import Pairs
+from cffbook.recurrence.fused_cpu.pairs_backward import backward
+from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
+from cffbook.recurrence.fused_cpu.pool import share
+
+
+def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Potentials `(batch, time, pairs, 2)` and the last ones; arguments as `unroll` has prepared them."""
+    if lengths is None:
+        lengths = torch.full((lines.shape[0],), lines.shape[1])
+    return fused_pairs(lines, form.values, potential, elapsed, lengths, unfolds, form.steered, form.shared)
+
+
+@torch.library.custom_op("cffbook::fused_pairs", mutates_args=(), device_types="cpu")
+def fused_pairs(
+    lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor, unfolds: int, steered: bool, shared: bool
+) -> tuple[Tensor, Tensor]:
+    """Potentials of all samples and the last ones."""
+    batch, time, pairs = lines.shape[:3]
+    potentials, last = lines.new_empty(batch, time, pairs, 2), potential.clone(memory_format=torch.contiguous_format)
+    if batch * time == 0:
+        return potentials, last
+    arrays = _arrays(lines, values, potential, elapsed, lengths)
+    tail = unfolds, steered, shared, _largest(values), potentials.numpy(), last.numpy()
+    share(lambda first, end: forward(first, end, *arrays, *tail), _blocks(batch * pairs), batch * time * pairs * unfolds)
+    return potentials, last
+
+
+@torch.library.custom_op("cffbook::fused_pairs_backward", mutates_args=(), device_types="cpu")
+def fused_pairs_backward(
+    given: Tensor, last: Tensor, lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor, potentials: Tensor,
+    unfolds: int, steered: bool, shared: bool, timed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of lines, values, potential and, where it is wanted, elapsed `(batch, time or 1, pairs, 2)`."""
+    batch, time, pairs = lines.shape[:3]
+    g_lines, g_start = lines.new_empty(lines.shape), last.clone(memory_format=torch.contiguous_format)
+    g_elapsed = lines.new_zeros((batch, elapsed.shape[1], pairs, 2) if timed else (0, 0, 0, 0))
+    sums = torch.zeros(_blocks(batch * pairs), VALUES * LANES, dtype=torch.float64)
+    if batch * time:
+        arrays = _arrays(lines, values, potential, elapsed, lengths)
+        gradients = given.detach().contiguous().numpy(), g_start.clone().numpy()
+        written = g_lines.reshape(batch, time, pairs, -1).numpy(), g_start.numpy(), g_elapsed.numpy(), sums.numpy()
+        tail = unfolds, steered, shared, _largest(values), potentials.detach().numpy(), *gradients, *written
+        share(lambda first, end: backward(first, end, *arrays, *tail), len(sums), 3 * batch * time * pairs * unfolds)
+    lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : batch * pairs]
+    g_values = lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(values.dtype, memory_format=torch.contiguous_format)
+    return g_lines, g_values, g_start, g_elapsed
+
+
+def _arrays(lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor) -> tuple:
+    """The kernels' arrays: neither copies of what is contiguous, nor of what is the same for many samples."""
+    batch, _, pairs = lines.shape[:3]
+    times = elapsed.detach().expand(batch, -1, pairs, 2).numpy()
+    lines, values, potential = (each.detach().contiguous().numpy() for each in (lines, values, potential))
+    return lines.reshape(*lines.shape[:3], -1), values, potential, times, lengths.numpy()
+
+
+def _largest(values: Tensor):
+    return values.new_tensor(torch.finfo(values.dtype).max).numpy()[()]
+
+
+def _blocks(lanes: int) -> int:
+    return -(-lanes // LANES)
+
+
+@fused_pairs.register_fake
+def _(lines, values, potential, elapsed, lengths, unfolds, steered, shared):
+    return lines.new_empty(*lines.shape[:3], 2), torch.empty_like(potential, memory_format=torch.contiguous_format)
+
+
+@fused_pairs_backward.register_fake
+def _(given, last, lines, values, potential, elapsed, lengths, potentials, unfolds, steered, shared, timed):
+    times = (lines.shape[0], elapsed.shape[1], lines.shape[2], 2) if timed else (0, 0, 0, 0)
+    return (
+        lines.new_empty(lines.shape), values.new_empty(values.shape), potential.new_empty(potential.shape), lines.new_empty(times)
+    )  # fmt: skip
+
+
+def _keep(ctx, inputs, output):
+    *tensors, ctx.unfolds, ctx.steered, ctx.shared = inputs
+    ctx.save_for_backward(*tensors, output[0])
+
+
+def _differentiate(ctx, given, last):
+    elapsed, timed = ctx.saved_tensors[3], ctx.needs_input_grad[3]
+    gradients = fused_pairs_backward(given, last, *ctx.saved_tensors, ctx.unfolds, ctx.steered, ctx.shared, timed)
+    return *gradients[:3], gradients[3].sum_to_size(elapsed.shape) if timed else None, None, None, None, None
+
+
+fused_pairs.register_autograd(_differentiate, setup_context=_keep)
+
+
+def one_by_one(operator):
+    """A rule for `torch.vmap`: call an operator for one entry of the mapped dimension after another."""
+
+    def rule(info, in_dims, *arguments):
+        def entry(i):
+            return [a if dim is None else a.select(dim, i) for a, dim in zip(arguments, in_dims, strict=True)]
+
+        results = [operator(*entry(i)) for i in range(info.batch_size)]
+        return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+
+    return rule
+
+
+fused_pairs.register_vmap(one_by_one(fused_pairs))
+fused_pairs_backward.register_vmap(one_by_one(fused_pairs_backward))

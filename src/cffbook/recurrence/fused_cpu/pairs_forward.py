@@ -1,0 +1,215 @@
+"""Independent flip-flops, one pass over time: eq. cff advanced by eq. ltc-step for a block of lanes at once.
+
+A lane is one CFF of one sequence. All that a lane needs, parameters, potentials, drive, lies in rows of one scratch array,
+a row of `LANES` numbers each, so that every loop over lanes becomes vector instructions. A *segment* is the part of a
+block that belongs to one sequence.
+"""
+
+import numpy as np
+
+from cffbook.recurrence.fused_cpu.arithmetic import gate, inverse, kernel, odds
+
+LANES = 32
+
+# Rows of the scratch array. The first 34 are the values of forms.PAIR_VALUES, neuron a and b each.
+C, G, E_LEAK = 0, 2, 4
+W_SELF, Y_SELF, M_SELF, E_SELF = 6, 8, 10, 12
+W_REC, Y_REC, M_REC, E_REC = 14, 16, 18, 20
+W_IN, Y_IN, M_IN, E_IN = 22, 24, 26, 28
+Y_STEER, M_STEER = 30, 32
+VALUES = 34
+V, U, D, H = 34, 36, 38, 40  # potential, input, sensory conductance, length of an unfold
+OTHER, OLD = 42, 44  # the other neuron's potential; the potential at the start of the sample
+ROWS = 46
+
+
+@kernel
+def fill(w, values, first, total, pairs):
+    """The parameters of the lanes from `first` on; lanes beyond `total` rest at 0."""
+    for lane in range(LANES):
+        if first + lane < total:
+            pair = (first + lane) % pairs
+            for row in range(VALUES):
+                w[row * LANES + lane] = values[row // 2, pair, row % 2]
+        else:
+            for row in range(VALUES):
+                w[row * LANES + lane] = values[0, 0, 0] if row < 2 else values[0, 0, 0] - values[0, 0, 0]
+
+
+@kernel
+def load(w, row, source, b, n, lane, count):
+    """Both neurons of a segment from `source` (batch, pairs, 2)."""
+    for j in range(count):
+        w[row * LANES + lane + j] = source[b, n + j, 0]
+        w[(row + 1) * LANES + lane + j] = source[b, n + j, 1]
+
+
+@kernel
+def store(w, row, target, b, n, lane, count):
+    """Both neurons of a segment into `target` (batch, pairs, 2)."""
+    for j in range(count):
+        target[b, n + j, 0] = w[row * LANES + lane + j]
+        target[b, n + j, 1] = w[(row + 1) * LANES + lane + j]
+
+
+@kernel
+def load_sample(w, row, source, b, t, n, lane, count):
+    """Both neurons of a segment at one sample of `source` (batch, time, pairs, 2)."""
+    for j in range(count):
+        w[row * LANES + lane + j] = source[b, t, n + j, 0]
+        w[(row + 1) * LANES + lane + j] = source[b, t, n + j, 1]
+
+
+@kernel
+def store_sample(w, row, target, b, t, n, lane, count):
+    """Both neurons of a segment at one sample of `target` (batch, time, pairs, 2)."""
+    for j in range(count):
+        target[b, t, n + j, 0] = w[row * LANES + lane + j]
+        target[b, t, n + j, 1] = w[(row + 1) * LANES + lane + j]
+
+
+@kernel
+def load_lines(w, lines, shared, largest, b, t, n, lane, count):
+    """The input lines of a segment; infinite ones act as the largest number."""
+    if shared:
+        for j in range(count):
+            u = lines[b, t, n + j, 0]
+            u = largest if u > largest else u
+            u = -largest if u < -largest else u
+            w[U * LANES + lane + j] = u
+            w[(U + 1) * LANES + lane + j] = -u
+        return
+    for j in range(count):
+        u = lines[b, t, n + j, 0]
+        u = largest if u > largest else u
+        w[U * LANES + lane + j] = -largest if u < -largest else u
+        u = lines[b, t, n + j, 1]
+        u = largest if u > largest else u
+        w[(U + 1) * LANES + lane + j] = -largest if u < -largest else u
+
+
+@kernel
+def load_times(w, elapsed, part, b, t, n, lane, count):
+    """The length of an unfold for a segment: its elapsed time times `part`, one over the number of unfolds."""
+    for j in range(count):
+        w[H * LANES + lane + j] = elapsed[b, t, n + j, 0] * part
+        w[(H + 1) * LANES + lane + j] = elapsed[b, t, n + j, 1] * part
+
+
+@kernel
+def sense(w):
+    """Sensory conductance of both neurons."""
+    for j in range(2 * LANES):
+        w[D * LANES + j] = w[W_IN * LANES + j] * gate(w[Y_IN * LANES + j] * (w[U * LANES + j] - w[M_IN * LANES + j]))
+
+
+@kernel
+def swap(w):
+    """Each neuron's view of the other one."""
+    for j in range(LANES):
+        w[OTHER * LANES + j] = w[(V + 1) * LANES + j]
+        w[(OTHER + 1) * LANES + j] = w[V * LANES + j]
+
+
+@kernel
+def advance_plain(w):
+    """One unfold of both neurons with plain sensory synapses; one division for each neuron."""
+    swap(w)
+    for j in range(2 * LANES):
+        own, other, h = w[V * LANES + j], w[OTHER * LANES + j], w[H * LANES + j]
+        q1 = odds(w[Y_SELF * LANES + j] * (own - w[M_SELF * LANES + j]))
+        q2 = odds(w[Y_REC * LANES + j] * (other - w[M_REC * LANES + j]))
+        q = q1 * q2
+        leak, sensory = w[G * LANES + j] * q, w[D * LANES + j] * q
+        w1, w2 = w[W_SELF * LANES + j] * q2, w[W_REC * LANES + j] * q1
+        current = leak * w[E_LEAK * LANES + j] + sensory * w[E_IN * LANES + j] + w1 * w[E_SELF * LANES + j] + w2 * w[E_REC * LANES + j]
+        kept = w[C * LANES + j] * q
+        w[V * LANES + j] = (kept * own + h * current) / (kept + h * (leak + sensory + w1 + w2))  # eq. ltc-step
+
+
+@kernel
+def advance_steered(w):
+    """One unfold of both neurons with steered sensory synapses; one division for each neuron."""
+    swap(w)
+    for j in range(2 * LANES):
+        own, other, h = w[V * LANES + j], w[OTHER * LANES + j], w[H * LANES + j]
+        q1 = odds(w[Y_SELF * LANES + j] * (own - w[M_SELF * LANES + j]))
+        q2 = odds(w[Y_REC * LANES + j] * (other - w[M_REC * LANES + j]))
+        q3 = odds(w[Y_STEER * LANES + j] * (other - w[M_STEER * LANES + j]))
+        q12 = q1 * q2
+        q = q12 * q3
+        leak, sensory = w[G * LANES + j] * q, w[D * LANES + j] * q12
+        w1, w2 = w[W_SELF * LANES + j] * (q2 * q3), w[W_REC * LANES + j] * (q1 * q3)
+        current = leak * w[E_LEAK * LANES + j] + sensory * w[E_IN * LANES + j] + w1 * w[E_SELF * LANES + j] + w2 * w[E_REC * LANES + j]
+        kept = w[C * LANES + j] * q
+        w[V * LANES + j] = (kept * own + h * current) / (kept + h * (leak + sensory + w1 + w2))  # eq. ltc-step
+
+
+@kernel
+def keep(w, to, row, lane, count):
+    """Copy both neurons of a segment from one row to another."""
+    for j in range(count):
+        w[to * LANES + lane + j] = w[row * LANES + lane + j]
+        w[(to + 1) * LANES + lane + j] = w[(row + 1) * LANES + lane + j]
+
+
+@kernel
+def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, potentials, last):
+    """Run the blocks from `first` up to `end`.
+
+    Args:
+        lines: (batch, time, pairs, 2), or (batch, time, pairs, 1) when `shared`.
+        values: (17, pairs, 2).
+        start, last: (batch, pairs, 2); `last` is written.
+        elapsed: (batch, time, pairs, 2), any strides; one sample only when it is the same for all.
+        lengths: (batch,) real samples.
+        potentials: (batch, time, pairs, 2), written.
+    """
+    batch, time, pairs = lines.shape[:3]
+    total, part = batch * pairs, inverse(values.dtype.type(unfolds))
+    w = np.empty(ROWS * LANES, values.dtype)
+    steady = elapsed.shape[1] == 1
+    for block in range(first, end):
+        begin, count = block * LANES, min(LANES, total - block * LANES)
+        w[:] = 0
+        fill(w, values, begin, total, pairs)
+        lane = 0
+        while lane < count:
+            b, n = (begin + lane) // pairs, (begin + lane) % pairs
+            width = min(pairs - n, count - lane)
+            load(w, V, start, b, n, lane, width)
+            load_times(w, elapsed, part, b, 0, n, lane, width)
+            lane += width
+        for t in range(time):
+            lane = 0
+            while lane < count:
+                b, n = (begin + lane) // pairs, (begin + lane) % pairs
+                width = min(pairs - n, count - lane)
+                load_lines(w, lines, shared, largest, b, t, n, lane, width)
+                if not steady:
+                    load_times(w, elapsed, part, b, t, n, lane, width)
+                if t >= lengths[b]:
+                    keep(w, OLD, V, lane, width)
+                lane += width
+            sense(w)
+            for _ in range(unfolds):
+                if steered:
+                    advance_steered(w)
+                else:
+                    advance_plain(w)
+            lane = 0
+            while lane < count:
+                b, n = (begin + lane) // pairs, (begin + lane) % pairs
+                width = min(pairs - n, count - lane)
+                if t < lengths[b]:
+                    store_sample(w, V, potentials, b, t, n, lane, width)
+                else:
+                    keep(w, V, OLD, lane, width)
+                    potentials[b, t, n : n + width] = 0
+                lane += width
+        lane = 0
+        while lane < count:
+            b, n = (begin + lane) // pairs, (begin + lane) % pairs
+            width = min(pairs - n, count - lane)
+            store(w, V, last, b, n, lane, width)
+            lane += width
