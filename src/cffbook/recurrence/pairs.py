@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cffbook.recurrence.checks import blank_padding
 from cffbook.recurrence.forms import PAIR_VALUES, Pairs
 from cffbook.solver import SemiImplicitEuler
 
@@ -107,6 +108,15 @@ def hull(values: Tensor) -> tuple[Tensor, Tensor]:
     """Lowest and highest reversal potential `(pairs, 1)` of values `(17, pairs, 2)`; absent synapses count with their 0."""
     reversals = values[list(REVERSALS)]
     return reversals.amin((0, 2)).unsqueeze(-1), reversals.amax((0, 2)).unsqueeze(-1)
+
+
+def finish(potentials: Tensor, start: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Potentials `(batch, time, pairs, 2)` with zeros where padded, and the last real ones, or the start where there are none."""
+    if lengths is None:
+        return potentials, potentials[:, -1]
+    at = (lengths - 1).clamp(min=0).reshape(-1, 1, 1, 1).expand(-1, 1, *start.shape[1:])
+    last = torch.where((lengths > 0).reshape(-1, 1, 1), potentials.gather(1, at).squeeze(1), start)
+    return blank_padding(potentials, lengths), last
 
 
 def refusal(cell) -> str | None:
