@@ -6,7 +6,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.choice import find, names
+from cffbook.recurrence.choice import MODULES, find
 from cffbook.recurrence.pairs import FrozenPairs, Pairs
 
 
@@ -18,8 +18,8 @@ def engine_for(name: str, cell, inputs: Tensor) -> tuple[str, ModuleType]:
     """
     if name == "auto":
         fused, needs = ("fused_gpu", "triton") if inputs.is_cuda else ("fused_cpu", "numba")
-        usable = fused in names() and importlib.util.find_spec(needs) is not None
-        name = fused if usable and find(fused).refusal(cell, inputs) is None else "sequential"
+        there = fused in MODULES and all(importlib.util.find_spec(each) is not None for each in (MODULES[fused], needs))
+        name = fused if there and find(fused).refusal(cell, inputs) is None else "sequential"
     if name in ("basins", "newton"):
         raise ValueError(f"engine must run one sample after another, got {name!r}: choose 'auto', 'sequential' or a fused one")
     reason = find(name).refusal(cell, inputs)

@@ -123,6 +123,6 @@ def refusal(cell) -> str | None:
     """Why a backend for independent flip-flops cannot run this cell, to follow the backend's name; None if it can."""
     if type(cell.solver) is not SemiImplicitEuler:
         return f"expects the solver SemiImplicitEuler, got {type(cell.solver).__name__}: change the solver, or use backend='sequential'"
-    if not isinstance(cell.form(), Pairs):
+    if not (hasattr(cell, "form") and isinstance(cell.form(), Pairs)):
         return "expects independent flip-flops, got a cell whose neurons are coupled in other ways: leave out the lateral synapses, or use backend='sequential'"
     return None
