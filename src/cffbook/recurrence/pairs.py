@@ -61,7 +61,12 @@ class PairCircuit:
             gates = self.gates(potential)
             conductance, current = self.totals(drive[0], gates)
             below = self.capacitance + part * conductance
-            potential = (self.capacitance * potential + part * current) / below  # eq. ltc-step
+            after = (self.capacitance * potential + part * current) / below  # eq. ltc-step
+            if torch.is_grad_enabled():
+                # The same as a change of v, for the gradient alone: that of C is then not the small difference of two sums over all samples.
+                change = potential + part * (current - conductance * potential) / below
+                after = after.detach() + (change - change.detach())
+            potential = after
             own = self.self_conductance * _bend(gates[0]) * self.self_slope * (self.self_reversal - potential)
             cross = self.reciprocal_conductance * _bend(gates[1]) * self.reciprocal_slope * (self.reciprocal_reversal - potential)
             if gates[2] is not None:
