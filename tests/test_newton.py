@@ -117,6 +117,15 @@ def test_a_latch_under_pulses_does_not_converge_and_is_refused():
     assert not found.residual < 0.1 and not float(wrong) < 0.1  # nothing is put in place of what is not a number
 
 
+@pytest.mark.parametrize("held", [5, 19, 50])
+def test_a_wrong_basin_is_put_right_one_sample_an_iteration(held):
+    cell = FlipFlop(1)
+    x = torch.zeros(1, 20 + held, 1, 2)
+    x[:, 20, :, 1] = 1  # reset, then held for the other samples
+    found = newton.solve(cell, x, cell.held(1)[None], iterations=200)
+    assert found.residual <= 1e-6 and abs(found.iterations - held) <= 3  # the last samples are put right together
+
+
 def test_iterates_stay_in_the_hull():
     cell, x, start = pulsed_latch()
     for iterations in (1, 2, 3):
