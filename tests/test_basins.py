@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cffbook import FlipFlop, unroll, wiring
+from cffbook.flipflop import NearCritical
 from cffbook.memory import MemoryCell
 from cffbook.recurrence import basins
 from cffbook.solver import ExplicitEuler, SemiImplicitEuler
@@ -76,6 +77,21 @@ def on_the_edge(bits: int) -> torch.Tensor:
     start = FlipFlop(3).double().held(bits).expand(2, 3, 2).clone()
     start[1, 2] = 0.1
     return start
+
+
+def test_however_slow_pairs_are_the_work_is_that_of_a_few_runs():
+    cell = FlipFlop(1, init=NearCritical(1.0)).double()
+    cell.assign({"capacitance": 1e4})
+    x = drive("noise", cell, 1, 90)
+    found = basins.solve(cell, x, chunks=90, burn_in=1, engine="sequential")
+    assert torch.allclose(found.potentials, unroll(cell, x, backend="sequential")[0], rtol=0, atol=1e-12)
+    assert 90 < found.reruns < 4 * 90  # side by side alone, each would be run again for every chunk before it: 4,000 times in all
+
+
+def test_chunks_of_padding_are_not_run_again():
+    cell = make("slow", 2)
+    found = basins.solve(cell, drive("noise", cell, 2, 64), lengths=torch.tensor([0, 9]), chunks=8, burn_in=1, engine="sequential")
+    assert found.reruns <= 2 * 3 and found.reruns >= 2  # the second chunk of the second sequence alone
 
 
 def test_a_symmetric_start_between_the_basins_is_seen_by_its_distance_and_only_that_pair_is_run_again():

@@ -126,11 +126,23 @@ def test_a_wrong_basin_is_put_right_one_sample_an_iteration(held):
     assert found.residual <= 1e-6 and abs(found.iterations - held) <= 3  # the last samples are put right together
 
 
+def test_padding_has_not_to_converge():
+    cell = FlipFlop(1)
+    x = torch.zeros(2, 220, 1, 2)
+    x[:, 20, :, 1] = 1
+    found = newton.solve(cell, x, cell.held(1).expand(2, 1, 2), lengths=torch.tensor([25, 0]), iterations=20)
+    assert found.residual <= 1e-6 and not found.potentials[1].any()
+
+
 def test_iterates_stay_in_the_hull():
-    cell, x, start = pulsed_latch()
-    for iterations in (1, 2, 3):
-        found = newton.solve(cell, x, start, iterations=iterations).potentials
-        assert not float(found.detach().abs().amax()) > 1 + 1e-6  # all reversal potentials are -1 or 1; NaN is no excursion
+    torch.manual_seed(0)
+    cell = FlipFlop(4)
+    x = drive("noise", cell, 2, 128)
+    for iterations in (1, 2, 3):  # far from converged: unprojected, they leave it by more than its width
+        found = newton._iterate(
+            PairCircuit(cell.form()), cell.circuit().sense(x), torch.zeros(2, 4, 2), torch.ones(1, 1, 1, 1), 6, iterations, 1e-6
+        )[0]
+        assert float(found.detach().abs().amax()) <= 1 + 1e-6  # all reversal potentials are -1 or 1
 
 
 def test_an_empty_batch_no_samples_and_infinite_inputs_are_run():
@@ -140,7 +152,9 @@ def test_an_empty_batch_no_samples_and_infinite_inputs_are_run():
     assert torch.equal(newton.solve(cell, torch.zeros(3, 0, 2, 2), v).last, v)
     x = torch.randn(1, 30, 2, 2)
     x[0, 11], x[0, 20, 0] = torch.inf, -torch.inf
-    assert torch.allclose(unroll(cell, x, backend="newton")[0], unroll(cell, x, backend="sequential")[0], rtol=0, atol=1e-5)
+    found = unroll(cell, x, backend="newton")[0]
+    assert torch.allclose(found, unroll(cell, x, backend="sequential")[0], rtol=0, atol=1e-5)
+    assert all(each.isfinite().all() for each in torch.autograd.grad(found.sum(), list(cell.parameters())))
 
 
 def test_bad_arguments_are_refused_and_a_second_derivative_is_not_wrong():

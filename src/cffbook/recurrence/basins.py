@@ -7,7 +7,7 @@ by a run of the chunk two candidate ends e. The true start of a chunk is the end
 
 a scan over maps of a finite set, as one runs a finite automaton in parallel. All chunks are then run from the ends so selected,
 and those whose start is not the end of the chunk before are run again, with their runs as further candidates, until all fit.
-Source: SPEED notes of this project; Ladner and Fischer 1980 for automata; the adjoint in `basins_adjoint`.
+Source: Ladner and Fischer 1980, who run a finite automaton so; the way back is in `basins_adjoint`.
 """
 
 from typing import NamedTuple
