@@ -6,6 +6,7 @@ from cffbook.figures.gradients import bound_and_measured, gate_of_a_step, gradie
 from cffbook.figures.latch import bifurcation, fading_gradient, hysteresis, phase_diagram, retention
 from cffbook.figures.learning import learning_curve
 from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_raster, raster
+from cffbook.figures.parallel import newton_residuals, rerun_share
 from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
 
 __all__ = [
@@ -28,12 +29,14 @@ __all__ = [
     "influence",
     "learning_curve",
     "lock_step",
+    "newton_residuals",
     "parameters_by_part",
     "phase_diagram",
     "phase_plane",
     "potentials",
     "published_scores",
     "raster",
+    "rerun_share",
     "retention",
     "scores",
     "state_bytes",

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.checks import as_elapsed, as_lengths, as_potential, blank_padding, check_inputs, real
+from cffbook.recurrence.checks import blank_padding, check_inputs, prepare, real
 from cffbook.recurrence.choice import choose, find, names
 from cffbook.recurrence.forms import Network, Pairs, Synaptic
 
@@ -75,14 +75,5 @@ def unroll(
     reason = module.refusal(cell, inputs)
     if reason is not None:
         raise ValueError(f"backend {backend!r} {reason}")
-    like = next(cell.parameters())
-    batch, time = inputs.shape[:2]
     with torch.autocast(inputs.device.type, enabled=False):
-        inputs = inputs.to(like.dtype)
-        potential = as_potential(potential, batch, cell.state_shape, like)
-        elapsed = as_elapsed(elapsed, batch, time, cell.state_shape, like)
-        lengths = as_lengths(lengths, batch, time, inputs.device)
-        if lengths is not None:
-            # Padding may hold anything, NaN included; a zero keeps it out of the gradients too.
-            inputs = blank_padding(inputs, lengths)
-        return module.run(cell, inputs, potential, elapsed, lengths)
+        return module.run(cell, *prepare(cell, inputs, potential, elapsed, lengths))

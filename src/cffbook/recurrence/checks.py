@@ -77,3 +77,20 @@ def blank_padding(values: Tensor, lengths: Tensor | None) -> Tensor:
         return values
     mask = real(lengths, values.shape[1])
     return values.masked_fill(~mask.reshape(*mask.shape, *(1 for _ in values.shape[2:])), 0)
+
+
+def prepare(
+    cell, inputs: Tensor, potential: Tensor | None, elapsed: Tensor | float, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """The arguments of a backend's `run`, checked, in the type of the cell's parameters: inputs, potential, elapsed, lengths."""
+    check_inputs(inputs, cell.input_shape)
+    like = next(cell.parameters())
+    batch, time = inputs.shape[:2]
+    inputs = inputs.to(like.dtype)
+    potential = as_potential(potential, batch, cell.state_shape, like)
+    elapsed = as_elapsed(elapsed, batch, time, cell.state_shape, like)
+    lengths = as_lengths(lengths, batch, time, inputs.device)
+    if lengths is not None:
+        # Padding may hold anything, NaN included; a zero keeps it out of the gradients too.
+        inputs = blank_padding(inputs, lengths)
+    return inputs, potential, elapsed, lengths

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from cffbook.recurrence import sequential
 
-MODULES = {"fused_cpu": "cffbook.recurrence.fused_cpu"}  # imported when first asked for: what they need is optional
+MODULES = {  # imported when first asked for: what they need is optional
+    "fused_cpu": "cffbook.recurrence.fused_cpu",
+    "basins": "cffbook.recurrence.basins",
+    "newton": "cffbook.recurrence.newton",
+}
 
 
 def names() -> tuple[str, ...]:
