@@ -1,7 +1,7 @@
 """Reformer and Sinkhorn attention, by the packages that keep them; the extra `comparators` installs both.
 
 Source: Kitaev et al. 2020 (hashed queries attend inside buckets), Tay et al. 2020 (blocks attend to a learned soft
-permutation of blocks). Both draw random numbers: anew in training, always the same in evaluation.
+permutation of blocks). Both draw random numbers in training; in evaluation the hashes are fixed and the sort has no noise.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -96,9 +96,10 @@ class Reformer(Blockwise):
 
 
 class Sinkhorn(Blockwise):
-    """Sinkhorn attention with the sorting net of the package sinkhorn-transformer.
+    """Sinkhorn attention with the sorting operators of the package sinkhorn-transformer.
 
-    Its whole layer is not used: in version 0.11.4 a block sees the sorted blocks' keys in place of their values.
+    Its whole layer is not used: in version 0.11.4 a block sees the sorted blocks' keys in place of their values, and by
+    default the sort is no Sinkhorn iteration.
 
     Args:
         d_model: width of inputs and outputs.
@@ -113,16 +114,21 @@ class Sinkhorn(Blockwise):
         super().__init__()
         refuse_causal(causal, self.who, "its blocks are sorted over the whole sequence")
         package = require("sinkhorn_transformer.sinkhorn_transformer", extra="comparators", purpose="the mixer sinkhorn")
+        self.noisy, self.plain, self.log = package.gumbel_sinkhorn, package.sinkhorn_sorting_operator, package.log
         self.heads, self.multiple = heads, block
         self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=False)  # padding stays 0
-        self.sort = package.AttentionSortNet(heads, block, block, d_model // heads, non_permutative=False, temperature=0.75, sinkhorn_iter=5)
         self.output = nn.Linear(d_model, d_model)
 
     def mix(self, x: Tensor, mask: Tensor) -> Tensor:
         query, key, value = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2)
-        order = self.sort(query, key)  # (B heads, blocks, blocks)
         query, key, value = (part.unflatten(1, (-1, self.multiple)) for part in (query, key, value))
+        order = self._sort((query.mean(2) @ key.mean(2).transpose(1, 2) * key.shape[-1] ** -0.5).relu())  # (B heads, blocks, blocks)
         key, value = (torch.cat((torch.einsum("buv,bvtd->butd", order, part), part), 2) for part in (key, value))
         own = mask.unflatten(1, (-1, self.multiple)).repeat_interleave(self.heads, 0)[:, :, None]
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=torch.cat((torch.ones_like(own), own), -1))
         return self.output(mixed.flatten(1, 2).unflatten(0, (-1, self.heads)).transpose(1, 2).flatten(2))
+
+    def _sort(self, scores: Tensor, iterations: int = 5, temperature: float = 0.75) -> Tensor:
+        if self.training:
+            return self.noisy(scores, iterations, temperature)
+        return self.plain(self.log(scores) / temperature, iterations)

@@ -47,7 +47,7 @@ class RandomFeatures(nn.Module):
         x = x * x.shape[-1] ** -0.25
         logarithm = x @ self.projection.T
         # A key's exponent is at most half of the squared length of W's row: it needs no shift, which would see the future.
-        shift = logarithm.detach().amax(-1, keepdim=True) if query else 0.0
+        shift = logarithm.amax(-1, keepdim=True) if query else 0.0
         return ((logarithm - x.square().sum(-1, keepdim=True) / 2 - shift).exp() + self.offset) * len(self.projection) ** -0.5
 
 
