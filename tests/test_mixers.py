@@ -1,46 +1,105 @@
 """Mixers by name: the same call, equal to PyTorch's own layers, and honest about what they cannot do."""
 
+import copy
+import pickle
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from cffbook.mixers import Attention, MixerOptions, build, known
+from cffbook.mixers import Attention, MixerOptions, adapted, build, can_be_causal, known
+from mixer_cases import both, names, small
 
 torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("name", known())
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("name", "causal"), both())
 def test_every_mixer_is_called_alike_and_learns_from_its_input(name, causal):
     torch.manual_seed(0)
-    mixer = build(name, 8, MixerOptions(causal=causal, flip_flops=6))
-    x = torch.randn(3, 7, 8)
-    x[1, 4:] = torch.nan  # whatever padding holds
+    mixer = build(name, 8, small(causal, length=7))
+    x = torch.randn(4, 7, 8)
+    x[1, 4:], x[3] = torch.nan, torch.nan  # whatever padding holds
     x.requires_grad_()
-    y, state = mixer(x, None, 1.0, torch.tensor([7, 4, 1]))
-    assert y.shape == x.shape and (state is None or name == "memory")  # only the memory layer's state leaves padding out
+    y, state = mixer(x, None, 1.0, torch.tensor([7, 4, 1, 0]))
+    assert y.shape == x.shape and (state is None or name in ("memory", "ltc", "ncp"))  # their states leave padding out
     y.square().sum().backward()
     assert all(parameter.grad is not None and 0 < parameter.grad.abs().sum() < torch.inf for parameter in mixer.parameters())
-    assert not x.grad[1, 4:].any() and x.grad[1, :4].abs().sum() > 0
+    assert not x.grad[1, 4:].any() and x.grad[1, :4].abs().sum() > 0 and not y[3].any() and not x.grad[3].any()
 
 
-@pytest.mark.parametrize("name", known())
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("name", "causal"), both())
 def test_every_gradient_is_right(name, causal):
     torch.manual_seed(0)
-    mixer = build(name, 4, MixerOptions(causal=causal, flip_flops=4)).double()
+    mixer = build(name, 4, small(causal, flip_flops=4, length=3, hidden=8, block=2)).double().eval()
     x, lengths = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True), torch.tensor([3, 2])
     parameters = tuple(mixer.parameters())
     assert torch.autograd.gradcheck(lambda x, *_: mixer(x, None, 1.0, lengths)[0], (x, *parameters))
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize(("name", "causal"), both())
+@pytest.mark.parametrize("time", [1, 2, 10])
+def test_a_sequence_in_a_batch_is_what_it_is_alone(name, causal, time):
+    torch.manual_seed(0)
+    mixer = build(name, 8, small(causal)).double().eval()
+    x = torch.randn(2, 13, 8, dtype=torch.float64)  # as many sequences as heads
+    together = mixer(x, lengths=torch.tensor([time, 13]))[0]
+    alone = [mixer(x[:1, :time])[0], mixer(x[1:])[0]]
+    # Sums and transforms of another length round otherwise.
+    assert torch.allclose(together[:1, :time], alone[0], atol=1e-12) and torch.allclose(together[1:], alone[1], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", names(causal=True))
+def test_a_stream_in_pieces_gives_the_numbers_of_the_whole(name):
+    torch.manual_seed(0)
+    mixer, x = build(name, 8, small(causal=True)).double(), torch.randn(3, 23, 8, dtype=torch.float64)
+    whole, _ = mixer(x)
+    state, pieces = None, []
+    for piece in x.split([1, 4, 1, 9, 8], 1):
+        y, state = mixer(piece, state)
+        pieces.append(y)
+    assert torch.allclose(torch.cat(pieces, 1), whole, atol=1e-12)  # a sum in other parts rounds otherwise
+
+
+@pytest.mark.parametrize("name", [name for name in known() if not can_be_causal(name)])
+def test_a_mixer_that_cannot_be_causal_says_so(name):
+    with pytest.raises(ValueError, match=f"{name} cannot be causal, its .* the whole sequence: use causal=False"):
+        build(name, 8, small(causal=True))
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_mixer_that_cannot_stream_says_so(name):
+    mixer = build(name, 8, small())
+    with pytest.raises(ValueError, match="continue"):
+        mixer(torch.zeros(1, 2, 8), torch.zeros(1, 4, 2))
+
+
+@pytest.mark.parametrize("name", names())
 def test_without_causality_the_first_output_sees_the_last_sample(name):
     torch.manual_seed(0)
-    mixer, x = build(name, 8, MixerOptions(flip_flops=6)), torch.randn(1, 5, 8)
+    mixer, x = build(name, 8, small(window=8, summary=2)).eval(), torch.randn(1, 5, 8)
     changed = x.clone()
     changed[0, 4] += 1
     assert not torch.equal(mixer(x)[0][0, 0], mixer(changed)[0][0, 0])
+
+
+@pytest.mark.parametrize("name", adapted())
+def test_an_adapter_without_its_package_names_the_extra(name, monkeypatch):
+    for module in (adapted()[name], f"{adapted()[name]}.{adapted()[name]}"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=f"the mixer {name} needs the package '{adapted()[name]}', .*cffbook\\[comparators\\]"):
+        build(name, 8)
+
+
+@pytest.mark.parametrize("name", adapted())
+def test_an_adapter_is_random_in_training_alone(name):
+    pytest.importorskip(adapted()[name])
+    mixer, x = build(name, 8, small()), torch.randn(2, 23, 8)
+    before = torch.get_rng_state()
+    mixer.eval()
+    assert torch.equal(mixer(x)[0], mixer(x)[0]) and torch.equal(before, torch.get_rng_state())
+    mixer.train()
+    assert not torch.equal(mixer(x)[0], mixer(x)[0])
 
 
 def test_attention_is_that_of_multi_head_attention():
@@ -86,12 +145,25 @@ def test_both_directions_are_those_of_pytorch(name):
     [
         ("attention", 4 * 64 * 64 + 4 * 64),
         ("lstm", 2 * (4 * 32 * (64 + 32) + 8 * 32) + 64 * 64 + 64),
+        *((name, 4 * 64 * 64 + 4 * 64) for name in ("local", "sparse", "longformer", "bigbird", "linear", "performer")),
+        ("linformer", 4 * 64 * 64 + 4 * 64 + 1000 * 16),
+        ("nystrom", 4 * 64 * 64 + 4 * 64 + 2 * 33),
+        ("synthesizer_random", 2 * 64 * 64 + 2 * 64 + 2 * 1000 * 1000),
+        ("synthesizer_factorised", 2 * 64 * 64 + 2 * 64 + 2 * 2 * 1000 * 16),
+        ("gru", 2 * (3 * 32 * (64 + 32) + 6 * 32) + 64 * 64 + 64),
+        ("rnn", 2 * (32 * (64 + 32) + 2 * 32) + 64 * 64 + 64),
+        ("norm_preserving", 2 * (32 * (64 + 32) + 32) + 64 * 64 + 64),
+        ("min_gru", 2 * (2 * 32 * 64 + 2 * 32) + 64 * 64 + 64),
+        # a step, a skip, 16 modes and two complex readouts of them for each channel; the gated map.
+        ("state_space", 64 * (1 + 1 + 2 * 16 + 2 * 2 * 16) + 128 * 64 + 128),
+        # four values a synapse, three a neuron, an affine map of 64 inputs and 32 outputs.
+        ("ltc", 2 * (4 * 32 * (64 + 32) + 3 * 32 + 2 * 64 + 2 * 32) + 64 * 64 + 64),
         # two lines for each of 32 CFFs in, one potential out; 17 physical values for each of 64 neurons.
         ("memory", 64 * 64 + 64 + 32 * 64 + 64 + 17 * 64),
     ],
 )
 def test_the_parameter_count_is_the_one_on_paper(name, expected):
-    assert sum(parameter.numel() for parameter in build(name, 64).parameters()) == expected
+    assert sum(parameter.numel() for parameter in build(name, 64, MixerOptions(length=1000)).parameters()) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,9 +175,27 @@ def test_the_parameter_count_is_the_one_on_paper(name, expected):
         (lambda: build("lstm", 8)(torch.zeros(1, 2, 8), elapsed=torch.ones(1, 2)), "a recurrent layer does not know elapsed times"),
         (lambda: build("attention", 8)(torch.zeros(1, 2, 8), elapsed=0.5), "attention does not know elapsed times"),
         (lambda: Attention(8)(torch.zeros(1, 2, 8), (torch.zeros(1, 2, 1, 4),) * 2), "continues from a cache only when causal"),
+        (lambda: build("linformer", 8), "linformer has parameters for each position and needs length, got None"),
+        (lambda: build("linformer", 8, small(length=3))(torch.zeros(1, 4, 8)), "linformer has parameters for 3 samples, got a sequence of 4"),
+        (lambda: build("synthesizer_random", 8, small(length=3))(torch.zeros(1, 4, 8)), "synthesizer has parameters for 3 samples"),
+        (lambda: build("ncp", 8, small(hidden=6)), "a neural circuit policy needs at least 4 neurons in each direction, got 3"),
+        (lambda: MixerOptions(block=0), "block must be at least 1, got 0"),
+        (lambda: MixerOptions(random_blocks=-1), "random_blocks must not be negative, got -1"),
+        (lambda: build("state_space", 8)(torch.zeros(1, 2, 8), elapsed=0.5), "a state-space layer does not know elapsed times"),
         (lambda: build("lstm", 8)(torch.zeros(1, 2, 8), torch.zeros(1)), "a bidirectional layer cannot continue from a state"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_mixer_is_copied_pickled_and_restored_from_its_state_dict(name):
+    torch.manual_seed(0)
+    mixer, x = build(name, 8, small()).eval(), torch.randn(2, 7, 8)
+    again = build(name, 8, small()).eval()
+    again.load_state_dict(mixer.state_dict())
+    pickled = [] if name == "norm_preserving" else [pickle.loads(pickle.dumps(mixer))]  # torch pickles no parametrization
+    for other in (again, copy.deepcopy(mixer), *pickled):
+        assert torch.equal(other(x)[0], mixer(x)[0])

@@ -4,18 +4,19 @@ import pytest
 import torch
 
 from cffbook import MemoryLayer
-from cffbook.mixers import MixerOptions, build, known
+from cffbook.mixers import MixerOptions, build
 from cffbook.transformer import Block, Body, CausalLM, Classifier, Embedding, Encoder, TwoTower, pool
+from mixer_cases import names, small
 
 torch.set_num_threads(1)
 BODY = Body(d_model=8, layers=2, d_ff=12)
 
 
 def maker(name, causal=False):
-    return lambda d_model: build(name, d_model, MixerOptions(causal=causal, flip_flops=6, slowest=10.0))
+    return lambda d_model: build(name, d_model, small(causal))
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", names())
 def test_padding_does_not_change_a_classification(name):
     torch.manual_seed(0)
     model = Classifier(maker(name), BODY, classes=3, vocabulary=10).double().eval()
@@ -28,10 +29,10 @@ def test_padding_does_not_change_a_classification(name):
     assert torch.equal(model(changed, lengths), scores)
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", names())
 def test_padding_does_not_change_a_gradient(name):
     torch.manual_seed(0)
-    model = Classifier(maker(name), BODY, classes=3, features=2).double()
+    model = Classifier(maker(name), BODY, classes=3, features=2).double().eval()
     values = torch.randn(2, 6, 2, dtype=torch.float64)
     model(values[:1, :4]).square().sum().backward()
     alone = [parameter.grad.clone() for parameter in model.parameters()]
@@ -42,7 +43,7 @@ def test_padding_does_not_change_a_gradient(name):
         assert torch.allclose(parameter.grad, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", names(causal=True))
 def test_a_causal_model_sees_nothing_of_the_future(name):
     torch.manual_seed(0)
     model = CausalLM(maker(name, causal=True), BODY, vocabulary=7).eval()
@@ -53,7 +54,7 @@ def test_a_causal_model_sees_nothing_of_the_future(name):
     assert torch.allclose(before[:, :5], after[:, :5], atol=1e-6) and not torch.allclose(before[:, 5:], after[:, 5:])
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", names(causal=True))
 @pytest.mark.parametrize("positions", [None, 20])
 def test_streaming_generation_takes_the_token_the_whole_sequence_would(name, positions):
     torch.manual_seed(0)
@@ -65,7 +66,7 @@ def test_streaming_generation_takes_the_token_the_whole_sequence_would(name, pos
         assert torch.equal(tokens[:, end], model(tokens[:, :end])[:, -1].argmax(-1))
 
 
-@pytest.mark.parametrize("name", ["memory", "lstm", "gru", "rnn", "norm_preserving"])
+@pytest.mark.parametrize("name", ["memory", "lstm", "gru", "rnn", "norm_preserving", "linear", "performer", "min_gru", "state_space", "ltc", "ncp"])
 def test_a_recurrent_mixer_streams_in_constant_memory(name):
     encoder = Encoder(maker(name, causal=True), BODY)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cffbook.mixers import MixerOptions
 from cffbook.training.checkpoint import write_atomically
 from cffbook.training.checks import accepts, check_fields, spell
 from cffbook.training.history import Evaluation
@@ -94,7 +95,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
-        """Read a record from JSON text.
+        """Read a record from JSON text; its settings are `completed`.
 
         Raises:
             ValueError: no JSON, or a missing or unknown field.
@@ -104,6 +105,8 @@ class Record:
             raise ValueError(f"expected a record as a JSON object, got a {type(values).__name__}")
         values["evaluations"] = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
         values["sources"] = tuple(values.get("sources", ()))
+        if isinstance(values.get("settings"), dict):
+            values["settings"] = completed(values["settings"])
         return build(cls, values)
 
     def outcome(self) -> dict[str, Any]:
@@ -134,6 +137,18 @@ def build(kind: type, values: Mapping[str, Any]):
         if not accepts(expected, values[name]):
             raise TypeError(f"{name} must be {spell(expected)}, got {values[name]!r}")
     return kind(**values)
+
+
+def completed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings with the mixer options that came after their record, at the defaults that leave its mixer what it was.
+
+    Only absent options are added: a value that was told stays, and so does an option that is not known any more.
+    """
+    told = settings.get("mixer_options")
+    if not isinstance(told, Mapping):
+        return settings
+    later = {item.name: item.default for item in dataclasses.fields(MixerOptions) if item.name != "wiring"}
+    return {**settings, "mixer_options": {**later, **told}}
 
 
 def read_record(path: str | Path) -> Record:

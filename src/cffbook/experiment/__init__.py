@@ -13,19 +13,39 @@ Example:
 
 from cffbook.experiment.rows import (
     attention,
+    bigbird,
     gru,
+    linear,
+    linformer,
+    local,
+    longformer,
     lstm,
+    ltc,
     memory,
     memory_both,
     memory_plain,
     memory_small,
     memory_tiles,
+    min_gru,
+    ncp,
+    norm_preserving,
+    nystrom,
+    performer,
+    reformer,
+    rnn,
     rows,
     settings,
+    sinkhorn,
+    sparse,
+    state_space,
+    synthesizer_factorised,
+    synthesizer_random,
     tiers,
 )
 from cffbook.experiment.runner import build_model, run
 from cffbook.experiment.settings import Settings, override, parse
 
-__all__ = ["Settings", "attention", "build_model", "gru", "lstm", "memory", "memory_both", "memory_plain", "memory_small",
-           "memory_tiles", "override", "parse", "rows", "run", "settings", "tiers"]
+__all__ = ["Settings", "attention", "bigbird", "build_model", "gru", "linear", "linformer", "local", "longformer",
+           "lstm", "ltc", "memory", "memory_both", "memory_plain", "memory_small", "memory_tiles", "min_gru", "ncp",
+           "norm_preserving", "nystrom", "override", "parse", "performer", "reformer", "rnn", "rows", "run",
+           "settings", "sinkhorn", "sparse", "state_space", "synthesizer_factorised", "synthesizer_random", "tiers"]

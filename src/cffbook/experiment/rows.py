@@ -62,7 +62,7 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
     check_known("tier", tier, TIERS)
     check_known("task", task, {name for name, _ in tiers()})
     options, recipe = tiers()[task, tier]
-    if tier == "full" and task in ARENA and mixer == "attention":
+    if tier == "full" and task in ARENA and rate == ATTENTION_RATE:
         rate = PUBLISHED_RATE
     body = Body(d_model=64, layers=2, d_ff=128, dropout=0.1)
     return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body)
@@ -98,9 +98,75 @@ def memory_small(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     return replace(settings, mixer_options=options, body=replace(settings.body, d_model=32, d_ff=64))
 
 
+def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Settings:
+    """A row of the family of attention: learned positions, and the learning rate that attention has."""
+    settings = base(task, tier, seed, mixer, mixer, ATTENTION_RATE)
+    return replace(settings, positions=True, mixer_options=MixerOptions(**options))
+
+
 def attention(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """Softmax attention with two heads and learned positions."""
-    return replace(base(task, tier, seed, "attention", "attention", ATTENTION_RATE), positions=True)
+    return attending(task, tier, seed, "attention")
+
+
+def local(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention inside blocks of 50 samples and to the blocks beside them."""
+    return attending(task, tier, seed, "local")
+
+
+def sparse(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention inside blocks of 50 samples and to the last ten of every block."""
+    return attending(task, tier, seed, "sparse")
+
+
+def longformer(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention along a band of 512 samples."""
+    return attending(task, tier, seed, "longformer")
+
+
+def bigbird(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention in blocks of 64 samples: neighbours, three random blocks, the first block global."""
+    return attending(task, tier, seed, "bigbird", block=64)
+
+
+def linformer(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention to 16 learned sums over all samples."""
+    return attending(task, tier, seed, "linformer")
+
+
+def linear(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Linear attention with elu + 1 in place of the softmax."""
+    return attending(task, tier, seed, "linear")
+
+
+def performer(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Linear attention with 256 random features of the softmax."""
+    return attending(task, tier, seed, "performer")
+
+
+def synthesizer_random(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention whose weights are a learned matrix, the same for every sequence."""
+    return attending(task, tier, seed, "synthesizer_random")
+
+
+def synthesizer_factorised(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """As `synthesizer_random`, the matrix a product of two of rank 32."""
+    return attending(task, tier, seed, "synthesizer_factorised", rank=32)
+
+
+def nystrom(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention by Nyström's approximation from 128 landmarks."""
+    return attending(task, tier, seed, "nystrom")
+
+
+def reformer(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention inside buckets of about ten hashed samples, by the package reformer-pytorch."""
+    return attending(task, tier, seed, "reformer", block=10)
+
+
+def sinkhorn(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Attention to softly sorted blocks of 50 samples, sorted by the package sinkhorn-transformer."""
+    return attending(task, tier, seed, "sinkhorn")
 
 
 def lstm(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
@@ -113,9 +179,41 @@ def gru(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     return base(task, tier, seed, "gru", "gru", RECURRENT_RATE)
 
 
+def rnn(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """A plain recurrent layer with tanh, half of it backwards in time."""
+    return base(task, tier, seed, "rnn", "rnn", RECURRENT_RATE)
+
+
+def norm_preserving(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """A recurrent layer with an orthogonal matrix, half of it backwards in time."""
+    return base(task, tier, seed, "norm_preserving", "norm_preserving", RECURRENT_RATE)
+
+
+def min_gru(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """A gated recurrent unit whose gates do not see its state, half of it backwards in time."""
+    return base(task, tier, seed, "min_gru", "min_gru", RECURRENT_RATE)
+
+
+def state_space(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """A diagonal linear state-space layer, 16 complex modes a channel, read in both directions."""
+    return base(task, tier, seed, "state_space", "state_space", RECURRENT_RATE)
+
+
+def ltc(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Fully connected liquid time-constant neurons, six unfolds a sample, half of the 32 backwards in time."""
+    return replace(base(task, tier, seed, "ltc", "ltc", RECURRENT_RATE), mixer_options=MixerOptions(hidden=32, unfolds=6))
+
+
+def ncp(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """Liquid time-constant neurons wired as neural circuit policies, six unfolds a sample, half of the 64 backwards in time."""
+    return replace(base(task, tier, seed, "ncp", "ncp", RECURRENT_RATE), mixer_options=MixerOptions(unfolds=6))
+
+
 def rows() -> dict[str, Callable[..., Settings]]:
     """The functions of the table rows by name."""
-    every = (memory, memory_both, memory_plain, memory_tiles, memory_small, attention, lstm, gru)
+    every = (memory, memory_both, memory_plain, memory_tiles, memory_small, attention, lstm, gru, rnn, norm_preserving, min_gru,
+             state_space, ltc, ncp, local, sparse, longformer, bigbird, linformer, linear, performer, synthesizer_random,
+             synthesizer_factorised, nystrom, reformer, sinkhorn)  # fmt: skip
     return {function.__name__: function for function in every}
 
 

@@ -28,7 +28,8 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
     A task with one target a sample gets a causal language model, one of two sequences two towers, else a classifier.
     """
     length = task.length if settings.positions else None
-    options = replace(settings.mixer_options, causal=True) if task.kind == "tokens" else settings.mixer_options
+    options = replace(settings.mixer_options, length=settings.mixer_options.length or task.length)
+    options = replace(options, causal=True) if task.kind == "tokens" else options
     body = settings.body
 
     def make(d_model: int) -> nn.Module:

@@ -69,7 +69,8 @@ class Settings:
         if self.mixer_options.wiring is not None:
             raise ValueError("settings cannot hold a wiring, which no record could repeat; use tile, or fit a model of your own")
         with torch.random.fork_rng(devices=[]):
-            mixers.build(self.mixer, self.body.d_model, self.mixer_options)  # raises for values it does not know
+            # Raises for values it does not know; the task's length, which None stands for, is not known yet.
+            mixers.build(self.mixer, self.body.d_model, replace(self.mixer_options, length=self.mixer_options.length or 1))
 
     def as_dict(self) -> dict[str, Any]:
         """All settings, nested, ready for JSON."""
