@@ -4,6 +4,8 @@ listops
     nested list operations of the Long Range Arena; classification
 text
     movie reviews, byte by byte, of the Long Range Arena; classification
+retrieval
+    whether one paper cites the other, of the Long Range Arena; classification of pairs
 image
     CIFAR-10 in gray, pixel by pixel, of the Long Range Arena; classification
 adding
@@ -22,12 +24,12 @@ from cffbook._optional import require
 
 require("numpy", extra="train", purpose="cffbook.tasks")
 
-from cffbook.tasks import adding, copying, image, listops, text  # noqa: E402
+from cffbook.tasks import adding, copying, image, listops, retrieval, text  # noqa: E402
 from cffbook.tasks.task import Batch, Split, Task  # noqa: E402
 
 __all__ = ["Batch", "Split", "Task", "load", "names", "options"]
 
-_BUILDERS = {"listops": listops.build, "text": text.build, "image": image.build, "adding": adding.build, "copying": copying.build}
+_BUILDERS = {"listops": listops.build, "text": text.build, "retrieval": retrieval.build, "image": image.build, "adding": adding.build, "copying": copying.build}
 
 
 def names() -> list[str]:

@@ -31,8 +31,9 @@ def members(source: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, 
                         yield relative, file
         return
     try:
-        with tarfile.open(source, "r|*") as archive:
-            for member in archive:
+        with tarfile.open(source, "r:*") as archive:  # "r|*" would take the end of a file cut short for the end of the archive
+            while member := archive.next():
+                archive.members.clear()  # millions of them would fill the memory
                 if member.isfile() and wanted(member.name):
                     yield member.name, _Whole(archive.extractfile(member), source)
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
