@@ -68,7 +68,7 @@ def test_a_batch_moves_as_a_whole(ragged):
 
 
 def test_an_unknown_task_lists_the_known_ones():
-    with pytest.raises(ValueError, match="one of listops, image, adding, copying; got 'listop'"):
+    with pytest.raises(ValueError, match="one of listops, text, retrieval, image, adding, copying; got 'listop'"):
         tasks.load("listop")
 
 
@@ -89,6 +89,14 @@ def test_an_unknown_option_lists_the_known_ones(name):
         ("listops", {"seed": "0"}),
         ("image", {"protocol": "s5"}),
         ("image", {"side": 8}),
+        ("text", {"protocol": "s5"}),
+        ("text", {"length": 1}),
+        ("text", {"train": 0}),
+        ("text", {"seed": -1}),
+        ("retrieval", {"data": "aan"}),
+        ("retrieval", {"protocol": "s5"}),
+        ("retrieval", {"length": 10_001}),
+        ("retrieval", {"valid": 0}),
         ("adding", {"length": 1}),
         ("adding", {"test": 2.5}),
         ("copying", {"alphabet": 1}),

@@ -2,6 +2,10 @@
 
 listops
     nested list operations of the Long Range Arena; classification
+text
+    movie reviews, byte by byte, of the Long Range Arena; classification
+retrieval
+    whether one paper cites the other, of the Long Range Arena; classification of pairs
 image
     CIFAR-10 in gray, pixel by pixel, of the Long Range Arena; classification
 adding
@@ -9,8 +13,9 @@ adding
 copying
     ten symbols, recalled after a long blank; a target for each sample
 
-No data comes with the package. ListOps, adding and copying are generated here; the image task fetches the canonical
-CIFAR-10 archive from its authors' site (Krizhevsky 2009, which states no licence), or reads a file that is given.
+No data comes with the package. ListOps, adding and copying are generated here; image and text fetch the canonical archives
+from their authors' sites (CIFAR-10, Krizhevsky 2009; Large Movie Reviews, Maas et al. 2011; neither states a licence), or
+read a file that is given.
 """
 
 import inspect
@@ -19,12 +24,12 @@ from cffbook._optional import require
 
 require("numpy", extra="train", purpose="cffbook.tasks")
 
-from cffbook.tasks import adding, copying, image, listops  # noqa: E402
+from cffbook.tasks import adding, copying, image, listops, retrieval, text  # noqa: E402
 from cffbook.tasks.task import Batch, Split, Task  # noqa: E402
 
 __all__ = ["Batch", "Split", "Task", "load", "names", "options"]
 
-_BUILDERS = {"listops": listops.build, "image": image.build, "adding": adding.build, "copying": copying.build}
+_BUILDERS = {"listops": listops.build, "text": text.build, "retrieval": retrieval.build, "image": image.build, "adding": adding.build, "copying": copying.build}
 
 
 def names() -> list[str]:

@@ -14,11 +14,26 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 _BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where an archive is and how to know it: its address, its bytes, its checksum."""
+
+    url: str
+    size: int
+    md5: str
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return self.url.rsplit("/", 1)[-1]
 
 
 def cache_folder() -> Path:
@@ -49,10 +64,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays to one .npz file, whole or not at all."""
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], packed: bool = False) -> None:
+    """Write named arrays to one .npz file, `packed` or not, whole or not at all."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        (np.savez_compressed if packed else np.savez)(file, **arrays)
 
 
 def load_arrays(path: Path, expected: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -13,31 +13,17 @@ import os
 import pickle
 import tarfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cffbook.tasks.cache import cache_folder, checksum, download, load_arrays, save_arrays, verify
+from cffbook.tasks.cache import Archive, cache_folder, checksum, download, load_arrays, save_arrays, verify
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 PREPARED = "cifar10_gray.npz"
 _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 _FOLDER = "cifar-10-batches-py"
-
-
-@dataclass(frozen=True)
-class Archive:
-    """Where an archive is and how to know it."""
-
-    url: str = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-    size: int = 170_498_071
-    md5: str = "c58f30108f718f92721af3b95e74349a"
-
-    @property
-    def name(self) -> str:
-        """File name."""
-        return self.url.rsplit("/", 1)[-1]
+CANONICAL = Archive("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", 170_498_071, "c58f30108f718f92721af3b95e74349a")
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -124,7 +110,7 @@ def prepare(source: str | os.PathLike | None = None, archive: Archive | None = N
         FileNotFoundError: `source` is not there.
         ConnectionError, ValueError: see `download` and `read_archive`; nothing half-prepared is left.
     """
-    archive, path = archive or Archive(), prepared(folder)
+    archive, path = archive or CANONICAL, prepared(folder)
     if source is None:
         if path.exists():
             return path

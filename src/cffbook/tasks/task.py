@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,7 +20,7 @@ class Batch:
 
     Args:
         inputs: tokens `(batch, time)` int64, 0 after the end; or samples `(batch, time, feature)` float32.
-        lengths: `(batch,)` int64, samples before the padding.
+        lengths: `(batch,)` int64, samples before the padding; `(batch, 2)` of pairs, whose inputs are `(batch, 2, time)`.
         targets: `(batch,)` int64 classes; `(batch,)` float32 numbers; or `(batch, time)` int64 with -100 = not scored.
     """
 
@@ -81,10 +81,12 @@ class RaggedTokens(Split):
     """Token sequences of unequal length: one flat array and where each begins.
 
     Args:
-        tokens: `(all tokens,)` uint8, no padding inside.
+        tokens: `(all tokens,)` uint8 or uint16, no padding inside.
         offsets: `(examples + 1,)` int64, example i is `tokens[offsets[i]:offsets[i + 1]]`.
         targets: `(examples,)` classes.
     """
+
+    shift = 0  # added to each token in a batch, where the stored ones count from 0
 
     def __init__(self, tokens: np.ndarray, offsets: np.ndarray, targets: np.ndarray):
         if len(offsets) != len(targets) + 1 or offsets[-1] != len(tokens):
@@ -106,14 +108,14 @@ class RaggedTokens(Split):
     def first(self, count: int) -> "RaggedTokens":
         """Return the first `count` examples, all where there are fewer."""
         count = min(count, len(self))
-        return RaggedTokens(self.tokens[: self.offsets[count]], self.offsets[: count + 1], self.targets[:count])
+        return type(self)(self.tokens[: self.offsets[count]], self.offsets[: count + 1], self.targets[:count])
 
     def _batch(self, indices: np.ndarray) -> Batch:
         starts, ends = self.offsets[indices], self.offsets[indices + 1]
         lengths = ends - starts
         inputs = np.zeros((len(indices), lengths.max()), dtype=np.int64)
         for row, start, end in zip(inputs, starts.tolist(), ends.tolist(), strict=True):
-            row[: end - start] = self.tokens[start:end]
+            np.add(self.tokens[start:end], self.shift, out=row[: end - start], dtype=np.int64)
         return Batch(torch.from_numpy(inputs), torch.from_numpy(lengths), torch.from_numpy(self.targets[indices]))
 
     def _contents(self) -> Iterator[np.ndarray]:
@@ -134,7 +136,7 @@ class Task:
         length: no example is longer than this many samples.
         train, valid, test: the splits.
         variant: everything that fixes the data, ready for JSON.
-        floors: what a trivial predictor scores on `test`, by name.
+        floors: what a trivial predictor scores on `test`, by name; costly ones are computed when they are asked for.
 
     Raises:
         ValueError: an unknown kind, or not exactly one of vocabulary and features.
@@ -150,7 +152,7 @@ class Task:
     valid: Split
     test: Split
     variant: dict[str, object]
-    floors: dict[str, float] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
