@@ -19,6 +19,8 @@ def refusal(cell, inputs: Tensor) -> str | None:
         return f"runs on the CPU, got inputs on {inputs.device} and parameters on {like.device}: move both, or use another backend"
     if like.dtype not in (torch.float32, torch.float64):
         return f"computes in float32 or float64, got {like.dtype}: convert the layer, or use backend='sequential'"
+    if not isinstance(cell.form(), Pairs):
+        return f"runs independent flip-flops, got a {type(cell).__name__}: use backend='sequential'"
     return None
 
 
@@ -26,7 +28,4 @@ def run(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tenso
     """Potentials `(batch, time, *state)` and the last ones; see `unroll`, which checks and prepares the arguments."""
     from cffbook.recurrence.fused_cpu import pairs
 
-    form = cell.form()
-    if not isinstance(form, Pairs):
-        raise NotImplementedError
-    return pairs.run(form, cell.solver.unfolds, inputs, potential, elapsed, lengths)
+    return pairs.run(cell.form(), cell.solver.unfolds, inputs, potential, elapsed, lengths)
