@@ -200,6 +200,33 @@ def test_liquid_neurons_know_elapsed_times_in_both_directions(name):
     assert torch.allclose(y[1:, :3], layer.output(torch.cat(hidden, -1)), atol=1e-12)
 
 
+def test_no_softmax_is_over_nothing_whatever_the_pattern_and_the_padding():
+    for pattern in (*PATTERNS.values(), patterns.RandomBlocks(3, 1, 0, causal=True)):
+        for causal in (False, True):
+            allowed, _ = Attention(4, 2, causal, pattern)._mask(10, 10, torch.tensor([10, 1, 0]), torch.device("cpu"))
+            assert allowed.any(-1).all()
+
+
+def test_reformer_of_two_buckets_is_attention_to_the_other_real_samples():
+    pytest.importorskip("reformer_pytorch")
+    torch.manual_seed(0)
+    layer, x = build("reformer", 8, small(block=4)).double().eval(), torch.randn(2, 5, 8, dtype=torch.float64)  # padded to 8
+    query, value = (part(x).unflatten(-1, (2, 4)).transpose(1, 2) for part in (layer.attention.toqk, layer.attention.tov))
+    logits = query @ torch.nn.functional.normalize(query, dim=-1).transpose(-1, -2) / 2
+    weights = logits.masked_fill(torch.eye(5, dtype=torch.bool), -torch.inf).softmax(-1)
+    expected = layer.attention.to_out((weights @ value).transpose(1, 2).flatten(2))
+    assert torch.allclose(layer(x)[0], expected, atol=1e-12)
+
+
+def test_sinkhorn_of_one_block_is_attention_to_the_real_samples():
+    pytest.importorskip("sinkhorn_transformer")
+    torch.manual_seed(0)
+    layer, x = build("sinkhorn", 8, small(block=7)).double().eval(), torch.randn(2, 5, 8, dtype=torch.float64)  # padded to 7
+    query, key, value = layer.query_key_value(x).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+    mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    assert torch.allclose(layer(x)[0], layer.output(mixed.transpose(1, 2).flatten(2)), atol=1e-12)
+
+
 def test_reformer_and_sinkhorn_reach_beyond_their_blocks():
     for name, package in (("reformer", "reformer_pytorch"), ("sinkhorn", "sinkhorn_transformer")):
         pytest.importorskip(package)

@@ -124,8 +124,9 @@ class Sinkhorn(Blockwise):
         query, key, value = (part.unflatten(1, (-1, self.multiple)) for part in (query, key, value))
         order = self._sort((query.mean(2) @ key.mean(2).transpose(1, 2) * key.shape[-1] ** -0.5).relu())  # (B heads, blocks, blocks)
         key, value = (torch.cat((torch.einsum("buv,bvtd->butd", order, part), part), 2) for part in (key, value))
-        own = mask.unflatten(1, (-1, self.multiple)).repeat_interleave(self.heads, 0)[:, :, None]
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=torch.cat((torch.ones_like(own), own), -1))
+        own = mask.unflatten(1, (-1, self.multiple)).repeat_interleave(self.heads, 0)  # (B heads, blocks, block)
+        moved = own.gather(1, order.argmax(-1)[..., None].expand_as(own))  # real where most of a sorted block comes from
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=torch.cat((moved, own), -1)[:, :, None])
         return self.output(mixed.flatten(1, 2).unflatten(0, (-1, self.heads)).transpose(1, 2).flatten(2))
 
     def _sort(self, scores: Tensor, iterations: int = 5, temperature: float = 0.75) -> Tensor:
