@@ -19,7 +19,7 @@ def refusal(cell, inputs: Tensor) -> str | None:
         return f"runs on the CPU, got inputs on {inputs.device} and parameters on {like.device}: move both, or use another backend"
     if like.dtype not in (torch.float32, torch.float64):
         return f"computes in float32 or float64, got {like.dtype}: convert the layer, or use backend='sequential'"
-    if not isinstance(cell.form(), Pairs):
+    if not (hasattr(cell, "form") and isinstance(cell.form(), Pairs)):
         return f"runs independent flip-flops, got a {type(cell).__name__}: use backend='sequential'"
     return None
 
