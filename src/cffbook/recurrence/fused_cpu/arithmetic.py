@@ -9,11 +9,10 @@ Arithmetic, for the range reduction; the coefficients interpolate 2^f at Chebysh
 
 import math
 
-import numpy as np
-
 from cffbook._optional import require
 
 PURPOSE = "the backend 'fused_cpu'"
+np = require("numpy", extra="fast", purpose=PURPOSE)
 numba = require("numba", extra="fast", purpose=PURPOSE)
 llvm = require("llvmlite.ir", extra="fast", purpose=PURPOSE)
 extending = require("numba.extending", extra="fast", purpose=PURPOSE)

@@ -5,9 +5,7 @@ With λ = (∂L/∂v') / (C + h ΣG) for an unfold v -> v' of length h, every co
 Source: eq. ltc-step, differentiated.
 """
 
-import numpy as np
-
-from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, kernel, odds
+from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, kernel, np, odds
 from cffbook.recurrence.fused_cpu.pairs_forward import (
     C, D, E_IN, E_LEAK, E_REC, E_SELF, G, H, LANES, M_IN, M_REC, M_SELF, M_STEER, OTHER, ROWS, U, V, VALUES, W_IN, W_REC, W_SELF,
     Y_IN, Y_REC, Y_SELF, Y_STEER, fill, load, load_lines, load_sample, load_times, sense, store, store_sample, swap,

@@ -5,9 +5,7 @@ a row of `LANES` numbers each, so that every loop over lanes becomes vector inst
 block that belongs to one sequence.
 """
 
-import numpy as np
-
-from cffbook.recurrence.fused_cpu.arithmetic import gate, inverse, kernel, odds
+from cffbook.recurrence.fused_cpu.arithmetic import gate, inverse, kernel, np, odds
 
 LANES = 32
 
