@@ -75,7 +75,7 @@ class KernelAttention(HeadMixer):
             sums, state = causal_sums(query, key, value, state)
         else:
             sums, state = query @ (key.transpose(-1, -2) @ value), None
-        return sums[..., :-1] / sums[..., -1:].clamp(min=1e-12), state  # eq. kernel
+        return sums[..., :-1] / sums[..., -1:].clamp(min=1e-12), state
 
 
 def causal_sums(query: Tensor, key: Tensor, value: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:

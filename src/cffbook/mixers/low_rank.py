@@ -81,7 +81,7 @@ class Nystrom(HeadMixer):
         # A landmark without samples becomes a block of its own, which leaves the inverse of the others alone.
         core = torch.where(used & used.transpose(-1, -2), core, torch.eye(number, dtype=core.dtype, device=core.device))
         value = blank_padding(value.transpose(1, 2), lengths).transpose(1, 2)
-        return left @ (pseudo_inverse(core, self.iterations) @ (right @ value)) + self.residual(value), None  # eq. nystrom
+        return left @ (pseudo_inverse(core, self.iterations) @ (right @ value)) + self.residual(value), None
 
 
 def softmax_over(logits: Tensor, allowed: Tensor) -> Tensor:

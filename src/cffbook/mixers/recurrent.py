@@ -97,7 +97,7 @@ class MinGRU(nn.Module):
         hidden, gate = self.hidden_gate(x).to(self.hidden_gate.weight.dtype).chunk(2, -1)
         candidate = torch.where(hidden >= 0, hidden + 0.5, torch.sigmoid(hidden))
         start = torch.zeros_like(hidden[:, 0]) if state is None else state
-        states = linear_scan(torch.sigmoid(-gate), torch.sigmoid(gate) * candidate, start)  # eq. min-gru
+        states = linear_scan(torch.sigmoid(-gate), torch.sigmoid(gate) * candidate, start)
         return states, states[:, -1]
 
 

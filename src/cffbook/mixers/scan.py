@@ -49,7 +49,7 @@ def chunked(gate: Tensor, value: Tensor, start: Tensor) -> Tensor:
     padded[0, :, :time], padded[1, :, :time] = gate, value
     through, states = padded.unflatten(2, (chunks, length))  # (B, chunks, length, size)
     for t in range(1, length):
-        states[:, :, t].addcmul_(through[:, :, t], states[:, :, t - 1])  # eq. scan
+        states[:, :, t].addcmul_(through[:, :, t], states[:, :, t - 1])
         through[:, :, t].mul_(through[:, :, t - 1])
     carried = [start]
     for chunk in range(chunks - 1):

@@ -55,7 +55,7 @@ class StateSpace(nn.Module):
             powers = powers.exp()  # (d_model, modes, T + 1)
             drive = (powers[..., 1] - 1) / rate
             kernels = 2 * torch.einsum("kdn,dnt->kdt", self.readout * drive, powers[..., :time]).real
-            y = convolve(u, kernels) + self.raw_skip[:, None] * u  # eq. state-space
+            y = convolve(u, kernels) + self.raw_skip[:, None] * u
             if state is not None:
                 y = y + 2 * torch.einsum("bdn,dnt->bdt", state * self.readout[0], powers[..., 1:]).real
             y, after = y.transpose(1, 2), None

@@ -61,7 +61,7 @@ def _from_behind(potentials: Tensor, starts: Tensor, gradient: Tensor) -> Tensor
     units = torch.eye(2, dtype=starts.dtype, device=starts.device)
     rows = [_pull(potentials, [starts], None, unit.expand_as(starts), keep=True)[0] for unit in units]
     transfer = torch.stack(rows, -2)[None].flatten(2, 3)  # M[i, j] = d end_i / d start_j, (1, K, B * P, 2, 2)
-    true = affine_reverse(_aligned(transfer), alone[None].flatten(2, 3))[0].unflatten(1, starts.shape[1:3])  # eq. adjoint
+    true = affine_reverse(_aligned(transfer), alone[None].flatten(2, 3))[0].unflatten(1, starts.shape[1:3])
     return _next(true)
 
 
