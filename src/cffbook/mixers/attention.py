@@ -86,7 +86,7 @@ class Attention(HeadMixer):
         if state is not None:
             key, value = torch.cat((state[0], key), 2), torch.cat((state[1], value), 2)
         mask, causal = self._mask(query.shape[2], key.shape[2], lengths, query.device)
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal), (key, value)  # eq. attention
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal), (key, value)
 
     def _mask(self, time: int, seen: int, lengths: Tensor | None, device: torch.device) -> tuple[Tensor | None, bool]:
         if self.pattern is None and lengths is None and (seen == time or not self.causal):
