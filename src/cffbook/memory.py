@@ -201,19 +201,23 @@ class MemoryLayer(nn.Module):
             raise ValueError(f"inputs must have the shape (batch, time, {self.d_model}), got {tuple(inputs.shape)}: see d_model")
         if self.bidirectional and potential is not None:
             raise ValueError("a bidirectional layer cannot continue from a potential, it needs the whole sequence: use bidirectional=False")
-        potentials, last = self.potentials(inputs, potential, elapsed, lengths)
-        held = potentials[..., 0] if self.readout == "one" else potentials.flatten(-2)
-        return blank_padding(self.output_map(held), lengths), last
+        one = self.readout == "one"
+        held, last = self._run(inputs, potential, elapsed, lengths, first=one)
+        return blank_padding(self.output_map(held if one else held.flatten(-2)), lengths), last
 
     def potentials(
         self, inputs: Tensor, potential: Tensor | None = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Membrane potentials `(batch, time, pairs, 2)` and the last ones; arguments as in `forward`."""
+        return self._run(inputs, potential, elapsed, lengths, first=False)
+
+    def _run(self, inputs, potential, elapsed, lengths, first: bool) -> tuple[Tensor, Tensor]:
         lines = self.input_map(blank_padding(inputs, lengths)).unflatten(-1, self.cell.input_shape)
         if not self.bidirectional:
-            return unroll(self.cell, lines, potential, elapsed, lengths, self.backend)
+            return unroll(self.cell, lines, potential, elapsed, lengths, self.backend, first)
         order = reversal(inputs.shape[0], inputs.shape[1], lengths, inputs.device)
-        potentials, last = unroll(self.cell, _turn(lines, order), None, _turned_times(elapsed, order, self.cell), lengths, self.backend)
+        times = _turned_times(elapsed, order, self.cell)
+        potentials, last = unroll(self.cell, _turn(lines, order), None, times, lengths, self.backend, first)
         return _turn(potentials, order), last
 
 
@@ -226,11 +230,30 @@ def reversal(batch: int, time: int, lengths: Tensor | None, device: torch.device
     return torch.where(steps < lengths, lengths - 1 - steps, steps)
 
 
+class _Reorder(torch.autograd.Function):
+    """Samples of each sequence in an order that is its own inverse, so that the gradient takes the same way."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor, order: Tensor) -> Tensor:
+        batch, time = order.shape
+        flat = order + time * torch.arange(batch, device=order.device)[:, None]
+        return values.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, (batch, time))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Reorder.apply(gradient, *ctx.saved_tensors), None
+
+
 def _turn(values: Tensor, order: Tensor) -> Tensor:
     """`values` `(batch, time, pairs, ...)` with the second half of the pairs reversed in time."""
     forward, backward = values.chunk(2, 2)
-    index = order.reshape(*order.shape, *(1 for _ in values.shape[2:])).expand_as(backward)
-    return torch.cat((forward, backward.gather(1, index)), 2)
+    return torch.cat((forward, _Reorder.apply(backward, order)), 2)
 
 
 def _turned_times(elapsed: Tensor | float, order: Tensor, cell: nn.Module) -> Tensor | float:

@@ -51,6 +51,7 @@ def unroll(
     elapsed: Tensor | float = 1.0,
     lengths: Tensor | None = None,
     backend: str = "auto",
+    first: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Run a cell over a batch of sequences.
 
@@ -63,6 +64,7 @@ def unroll(
             many unfolds whatever its length: after a gap of many time constants give it more, or a latch may tip over.
         lengths: `(batch,)` number of real samples; later ones are padding, which changes nothing.
         backend: a name of `names()`, or "auto".
+        first: of flip-flops give the potentials of neuron a alone, `(batch, time, pairs)`, which are the CFFs' outputs.
 
     Returns:
         Potentials `(batch, time, *state_shape)`, zero where padded, and the last real ones `(batch, *state_shape)`.
@@ -76,4 +78,8 @@ def unroll(
     if reason is not None:
         raise ValueError(f"backend {backend!r} {reason}")
     with torch.autocast(inputs.device.type, enabled=False):
-        return module.run(cell, *prepare(cell, inputs, potential, elapsed, lengths))
+        arguments = prepare(cell, inputs, potential, elapsed, lengths)
+        if first and hasattr(module, "run_first"):
+            return module.run_first(cell, *arguments)
+        potentials, last = module.run(cell, *arguments)
+        return (potentials[..., 0] if first else potentials), last

@@ -26,6 +26,17 @@ def refusal(cell, inputs: Tensor) -> str | None:
 
 def run(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Potentials `(batch, time, *state)` and the last ones; see `unroll`, which checks and prepares the arguments."""
+    own, other, last = _pairs(cell, inputs, potential, elapsed, lengths)
+    return torch.stack((own, other), -1), last
+
+
+def run_first(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """As `run`, with the potentials of the first neuron of each pair alone, `(batch, time, pairs)`, which no one need copy."""
+    own, _, last = _pairs(cell, inputs, potential, elapsed, lengths)
+    return own, last
+
+
+def _pairs(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     from cffbook.recurrence.fused_cpu import pairs
 
     return pairs.run(cell.form(), cell.solver.unfolds, inputs, potential, elapsed, lengths)

@@ -9,8 +9,8 @@ from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
 from cffbook.recurrence.fused_cpu.pool import share
 
 
-def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Potentials `(batch, time, pairs, 2)` and the last ones; arguments as `unroll` has prepared them."""
+def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
+    """Potentials `(batch, time, pairs)` of neuron a, those of b, and the last ones; arguments as `unroll` has prepared them."""
     if lengths is None:
         lengths = torch.full((lines.shape[0],), lines.shape[1])
     return fused_pairs(lines, form.values, potential, elapsed, lengths, unfolds, form.steered, form.shared)
@@ -19,22 +19,23 @@ def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Te
 @torch.library.custom_op("cffbook::fused_pairs", mutates_args=(), device_types="cpu")
 def fused_pairs(
     lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor, unfolds: int, steered: bool, shared: bool
-) -> tuple[Tensor, Tensor]:
-    """Potentials of all samples and the last ones."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Potentials of neuron a at all samples, of neuron b, and the last ones of both."""
     batch, time, pairs = lines.shape[:3]
-    potentials, last = lines.new_empty(batch, time, pairs, 2), potential.clone(memory_format=torch.contiguous_format)
+    own, other = lines.new_empty(batch, time, pairs), lines.new_empty(batch, time, pairs)
+    last = potential.clone(memory_format=torch.contiguous_format)
     if batch * time == 0:
-        return potentials, last
+        return own, other, last
     arrays = _arrays(lines, values, potential, elapsed, lengths)
-    tail = unfolds, steered, shared, _largest(values), potentials.numpy(), last.numpy()
+    tail = unfolds, steered, shared, _largest(values), own.numpy(), other.numpy(), last.numpy()
     share(lambda first, end: forward(first, end, *arrays, *tail), _blocks(batch * pairs), batch * time * pairs * unfolds)
-    return potentials, last
+    return own, other, last
 
 
 @torch.library.custom_op("cffbook::fused_pairs_backward", mutates_args=(), device_types="cpu")
 def fused_pairs_backward(
-    given: Tensor, last: Tensor, lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor, potentials: Tensor,
-    unfolds: int, steered: bool, shared: bool, timed: bool,
+    given: Tensor, given_other: Tensor | None, last: Tensor, lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor,
+    lengths: Tensor, own: Tensor, other: Tensor, unfolds: int, steered: bool, shared: bool, timed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of lines, values, potential and, where it is wanted, elapsed `(batch, time or 1, pairs, 2)`."""
     batch, time, pairs = lines.shape[:3]
@@ -43,9 +44,10 @@ def fused_pairs_backward(
     sums = torch.zeros(_blocks(batch * pairs), VALUES * LANES, dtype=torch.float64)
     if batch * time:
         arrays = _arrays(lines, values, potential, elapsed, lengths)
-        gradients = given.detach().contiguous().numpy(), g_start.clone().numpy()
+        given_other = lines.new_empty(0, 0, 0) if given_other is None else given_other
+        gradients = *(each.detach().contiguous().numpy() for each in (given, given_other)), g_start.clone().numpy()
         written = g_lines.reshape(batch, time, pairs, -1).numpy(), g_start.numpy(), g_elapsed.numpy(), sums.numpy()
-        tail = unfolds, steered, shared, _largest(values), potentials.detach().numpy(), *gradients, *written
+        tail = unfolds, steered, shared, _largest(values), own.detach().numpy(), other.detach().numpy(), *gradients, *written
         share(lambda first, end: backward(first, end, *arrays, *tail), len(sums), 3 * batch * time * pairs * unfolds)
     lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : batch * pairs]
     g_values = lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(values.dtype, memory_format=torch.contiguous_format)
@@ -70,11 +72,12 @@ def _blocks(lanes: int) -> int:
 
 @fused_pairs.register_fake
 def _(lines, values, potential, elapsed, lengths, unfolds, steered, shared):
-    return lines.new_empty(*lines.shape[:3], 2), torch.empty_like(potential, memory_format=torch.contiguous_format)
+    own, other = lines.new_empty(lines.shape[:3]), lines.new_empty(lines.shape[:3])
+    return own, other, torch.empty_like(potential, memory_format=torch.contiguous_format)
 
 
 @fused_pairs_backward.register_fake
-def _(given, last, lines, values, potential, elapsed, lengths, potentials, unfolds, steered, shared, timed):
+def _(given, given_other, last, lines, values, potential, elapsed, lengths, own, other, unfolds, steered, shared, timed):
     times = (lines.shape[0], elapsed.shape[1], lines.shape[2], 2) if timed else (0, 0, 0, 0)
     return (
         lines.new_empty(lines.shape), values.new_empty(values.shape), potential.new_empty(potential.shape), lines.new_empty(times)
@@ -83,12 +86,16 @@ def _(given, last, lines, values, potential, elapsed, lengths, potentials, unfol
 
 def _keep(ctx, inputs, output):
     *tensors, ctx.unfolds, ctx.steered, ctx.shared = inputs
-    ctx.save_for_backward(*tensors, output[0])
+    ctx.save_for_backward(*tensors, *output[:2])
+    ctx.set_materialize_grads(False)
 
 
-def _differentiate(ctx, given, last):
-    elapsed, timed = ctx.saved_tensors[3], ctx.needs_input_grad[3]
-    gradients = fused_pairs_backward(given, last, *ctx.saved_tensors, ctx.unfolds, ctx.steered, ctx.shared, timed)
+def _differentiate(ctx, given, given_other, last):
+    lines, _, potential, elapsed, *_ = ctx.saved_tensors
+    timed = ctx.needs_input_grad[3]
+    given = lines.new_zeros(lines.shape[:3]) if given is None else given
+    last = torch.zeros_like(potential) if last is None else last
+    gradients = fused_pairs_backward(given, given_other, last, *ctx.saved_tensors, ctx.unfolds, ctx.steered, ctx.shared, timed)
     return *gradients[:3], gradients[3].sum_to_size(elapsed.shape) if timed else None, None, None, None, None
 
 

@@ -8,7 +8,7 @@ Source: eq. ltc-step, differentiated.
 from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, kernel, np, odds
 from cffbook.recurrence.fused_cpu.pairs_forward import (
     C, D, E_IN, E_LEAK, E_REC, E_SELF, G, H, LANES, M_IN, M_REC, M_SELF, M_STEER, OTHER, ROWS, U, V, VALUES, W_IN, W_REC, W_SELF,
-    Y_IN, Y_REC, Y_SELF, Y_STEER, fill, load, load_lines, load_sample, load_times, sense, store, store_sample, swap,
+    Y_IN, Y_REC, Y_SELF, Y_STEER, fill, load, load_lines, load_sample, load_times, sense, store, swap,
 )  # fmt: skip
 
 # More rows: gradients of the potential, of the sensory conductance, of an unfold's length, of the input; then of the values.
@@ -126,7 +126,7 @@ def back_sense(w):
 
 
 @kernel
-def begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, potentials, given):
+def begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, own, other, given_own, given_other):
     """Load what one sample of a segment needs; a padded one takes no part: its gradient waits in OLD."""
     load_lines(w, lines, shared, largest, b, t, n, lane, width)
     if not steady:
@@ -134,11 +134,13 @@ def begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, s
     if t == 0:
         load(w, V, start, b, n, lane, width)
     else:
-        load_sample(w, V, potentials, b, t - 1, n, lane, width)
+        load_sample(w, V, own, other, b, t - 1, n, lane, width)
     if t < lengths[b]:
         for j in range(width):
-            w[GV * LANES + lane + j] += given[b, t, n + j, 0]
-            w[(GV + 1) * LANES + lane + j] += given[b, t, n + j, 1]
+            w[GV * LANES + lane + j] += given_own[b, t, n + j]
+        if given_other.shape[0] > 0:
+            for j in range(width):
+                w[(GV + 1) * LANES + lane + j] += given_other[b, t, n + j]
     else:
         for j in range(width):
             at[lane + j] = w[GV * LANES + lane + j]
@@ -158,7 +160,9 @@ def end_sample(w, at, b, t, n, lane, width, shared, lengths, g_lines):
         for j in range(width):
             g_lines[b, t, n + j, 0] = w[GU * LANES + lane + j] - w[(GU + 1) * LANES + lane + j]
     else:
-        store_sample(w, GU, g_lines, b, t, n, lane, width)
+        for j in range(width):
+            g_lines[b, t, n + j, 0] = w[GU * LANES + lane + j]
+            g_lines[b, t, n + j, 1] = w[(GU + 1) * LANES + lane + j]
 
 
 @kernel
@@ -170,12 +174,12 @@ def pour(w, sums):
 
 
 @kernel
-def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, potentials, given, g_last, g_lines,
-             g_start, g_elapsed, g_values):
+def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, own, other, given_own,
+             given_other, g_last, g_lines, g_start, g_elapsed, g_values):
     """Run the blocks from `first` up to `end`; arguments as in `forward`, and
 
     Args:
-        given: (batch, time, pairs, 2) gradient of the potentials.
+        given_own, given_other: (batch, time, pairs) gradients of the potentials; the second may be (0, 0, 0) when it is 0.
         g_last: (batch, pairs, 2) gradient of the last ones.
         g_lines, g_start: written, shapes of lines and start.
         g_elapsed: written, (batch, time or 1, pairs, 2) as elapsed, or (0, 0, 0, 0) when it is not wanted.
@@ -203,7 +207,8 @@ def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steere
             while lane < count:
                 b, n = (begin + lane) // pairs, (begin + lane) % pairs
                 width = min(pairs - n, count - lane)
-                begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, potentials, given)
+                begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, own,
+                             other, given_own, given_other)
                 lane += width
             sense(w)
             for k in range(unfolds):

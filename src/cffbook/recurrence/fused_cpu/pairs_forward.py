@@ -51,19 +51,21 @@ def store(w, row, target, b, n, lane, count):
 
 
 @kernel
-def load_sample(w, row, source, b, t, n, lane, count):
-    """Both neurons of a segment at one sample of `source` (batch, time, pairs, 2)."""
+def load_sample(w, row, own, other, b, t, n, lane, count):
+    """Both neurons of a segment at one sample of `own` and `other` (batch, time, pairs)."""
     for j in range(count):
-        w[row * LANES + lane + j] = source[b, t, n + j, 0]
-        w[(row + 1) * LANES + lane + j] = source[b, t, n + j, 1]
+        w[row * LANES + lane + j] = own[b, t, n + j]
+    for j in range(count):
+        w[(row + 1) * LANES + lane + j] = other[b, t, n + j]
 
 
 @kernel
-def store_sample(w, row, target, b, t, n, lane, count):
-    """Both neurons of a segment at one sample of `target` (batch, time, pairs, 2)."""
+def store_sample(w, row, own, other, b, t, n, lane, count):
+    """Both neurons of a segment into one sample of `own` and `other` (batch, time, pairs)."""
     for j in range(count):
-        target[b, t, n + j, 0] = w[row * LANES + lane + j]
-        target[b, t, n + j, 1] = w[(row + 1) * LANES + lane + j]
+        own[b, t, n + j] = w[row * LANES + lane + j]
+    for j in range(count):
+        other[b, t, n + j] = w[(row + 1) * LANES + lane + j]
 
 
 @kernel
@@ -152,7 +154,7 @@ def keep(w, to, row, lane, count):
 
 
 @kernel
-def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, potentials, last):
+def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, own, other, last):
     """Run the blocks from `first` up to `end`.
 
     Args:
@@ -161,7 +163,7 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
         start, last: (batch, pairs, 2); `last` is written.
         elapsed: (batch, time, pairs, 2), any strides; one sample only when it is the same for all.
         lengths: (batch,) real samples.
-        potentials: (batch, time, pairs, 2), written.
+        own, other: (batch, time, pairs) potentials of neuron a and b, written.
     """
     batch, time, pairs = lines.shape[:3]
     total, part = batch * pairs, inverse(values.dtype.type(unfolds))
@@ -200,10 +202,11 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
                 b, n = (begin + lane) // pairs, (begin + lane) % pairs
                 width = min(pairs - n, count - lane)
                 if t < lengths[b]:
-                    store_sample(w, V, potentials, b, t, n, lane, width)
+                    store_sample(w, V, own, other, b, t, n, lane, width)
                 else:
                     keep(w, V, OLD, lane, width)
-                    potentials[b, t, n : n + width] = 0
+                    own[b, t, n : n + width] = 0
+                    other[b, t, n : n + width] = 0
                 lane += width
         lane = 0
         while lane < count:
