@@ -16,7 +16,8 @@ from torch.nn.functional import softplus
 
 from cffbook.flipflop import FlipFlop, FlipFlopCircuit, NearCritical
 from cffbook.neuron import inverse_softplus
-from cffbook.recurrence import blank_padding, unroll
+from cffbook.recurrence import Network, Synaptic, blank_padding, unroll
+from cffbook.recurrence.forms import PAIR_VALUES, layout
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
 
@@ -97,6 +98,19 @@ class LateralSynapses(nn.Module):
         """Values `(synapses, 2)` as `(source, target, 2)`, 0 where there is no synapse."""
         return values.new_zeros(self.size, self.size, 2).index_put((self.source, self.target), values)
 
+    def places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Source neuron of each gate; gate and target neuron of each synapse; the order is that of `vectors`."""
+        target = torch.stack((2 * self.target, 2 * self.target + 1), -1).flatten()
+        if self.kind == "presynaptic":
+            return 2 * torch.arange(self.size), self.source.repeat_interleave(2), target
+        return 2 * self.source.repeat_interleave(2), torch.arange(len(target)), target
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Slope and half-activation `(2, gates)`, conductance and reversal `(2, synapses)`."""
+        gates = torch.stack((softplus(self.raw_slope).flatten(), self.half_activation.flatten()))
+        reversal = self.sign * softplus(self.raw_reversal)
+        return gates, torch.stack((softplus(self.raw_conductance).flatten(), reversal.flatten()))
+
     def values(self) -> Lateral:
         """The physical values."""
         slope, half_activation = softplus(self.raw_slope), self.half_activation
@@ -124,10 +138,49 @@ class MemoryCell(nn.Module):
         self.flip_flops = flip_flops
         self.lateral = LateralSynapses(wiring, lateral)
         self.state_shape, self.input_shape, self.solver = flip_flops.state_shape, flip_flops.input_shape, flip_flops.solver
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Order all synapses between neurons by target and gate: self, reciprocal, then lateral ones."""
+        neurons = torch.arange(2 * self.flip_flops.pairs)
+        self.other = neurons ^ 1
+        lines = neurons // 2 if self.flip_flops.scheme == "shared" else neurons
+        self.sensory_layout = layout(lines, neurons, neurons)
+        source, gate, target = self.lateral.places()
+        sources = torch.cat((neurons, self.other, source))
+        self.gate_order = torch.arange(len(sources))
+        if self.lateral.kind == "per_synapse":
+            # One gate a synapse, so gates may follow the order of the synapses.
+            self.gate_order = torch.argsort(torch.cat((neurons, neurons, target)), stable=True)
+        place = torch.argsort(self.gate_order)
+        gates = place[torch.cat((neurons, len(neurons) + neurons, 2 * len(neurons) + gate))]
+        targets = torch.cat((neurons, neurons, target))
+        self.order = torch.argsort(targets * (len(sources) + 1) + gates)
+        self.layout = layout(sources[self.gate_order], gates[self.order], targets[self.order])
 
     def circuit(self) -> MemoryCircuit:
         """The physical values of the parameters."""
         return MemoryCircuit(self.flip_flops.circuit(), self.lateral.values())
+
+    def form(self) -> Network:
+        """The same values as arrays, for the fused backends; neuron = pair * 2 + (0 for a, 1 for b)."""
+        values, steered, shared = self.flip_flops.form()
+        named = dict(zip(PAIR_VALUES, values.flatten(1), strict=True))
+        sign = values.new_tensor([1.0, -1.0]).repeat(self.flip_flops.pairs) if shared else 1.0  # s(γ(-u - μ)) = s(-γ(u + μ))
+
+        def rows(*names: str) -> Tensor:
+            return torch.stack([named[name] for name in names])
+
+        sensory = Synaptic(
+            self.sensory_layout, rows("sensory_slope", "sensory_half_activation") * sign, rows("sensory_conductance", "sensory_reversal")
+        )
+        gates, synapses = self.lateral.vectors()
+        for kind in ("reciprocal", "self"):
+            gates = torch.cat((rows(f"{kind}_slope", f"{kind}_half_activation"), gates), 1)
+            synapses = torch.cat((rows(f"{kind}_conductance", f"{kind}_reversal"), synapses), 1)
+        recurrent = Synaptic(self.layout, gates[:, self.gate_order], synapses[:, self.order])
+        steering = (self.other, rows("steering_slope", "steering_half_activation")) if steered else None
+        return Network(rows("capacitance", "leak_conductance", "leak_reversal"), sensory, recurrent, steering)
 
 
 class MemoryLayer(nn.Module):

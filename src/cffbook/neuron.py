@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 
 from cffbook import wiring as wirings
 from cffbook.recurrence import Network, Synaptic, blank_padding, unroll
+from cffbook.recurrence.forms import layout
 from cffbook.solver import SemiImplicitEuler, Solver
 from cffbook.wiring.builders import random_signs
 
@@ -60,6 +61,9 @@ class SynapseParameters(nn.Module):
         self.shape = tuple(polarity.shape)
         self.register_buffer("source", source, persistent=False)
         self.register_buffer("target", target, persistent=False)
+        order = torch.argsort(target, stable=True)
+        self.register_buffer("order", order, persistent=False)
+        self.layout = layout(source[order], torch.arange(len(order)), target[order])
         count = len(source)
         self.raw_conductance = nn.Parameter(inverse_softplus(torch.empty(count).uniform_(0.001, 1.0)))
         self.slope = nn.Parameter(torch.empty(count).uniform_(3.0, 8.0))
@@ -74,10 +78,9 @@ class SynapseParameters(nn.Module):
 
     def synaptic(self) -> Synaptic:
         """The physical values with one gate for each synapse, synapses in the order of their targets."""
-        order = torch.argsort(self.target, stable=True)
-        gates = torch.stack((self.slope, self.half_activation))[:, order]
-        synapses = torch.stack((softplus(self.raw_conductance), self.reversal))[:, order]
-        return Synaptic(self.source[order], gates, torch.arange(len(order), device=order.device), self.target[order], synapses)
+        gates = torch.stack((self.slope, self.half_activation))[:, self.order]
+        synapses = torch.stack((softplus(self.raw_conductance), self.reversal))[:, self.order]
+        return Synaptic(self.layout, gates, synapses)
 
     def values(self) -> Synapses:
         """The physical values as matrices."""

@@ -6,6 +6,7 @@ A cell gives its form by `form()`, differentiable in its parameters; the definit
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 PAIR_VALUES = (
@@ -31,21 +32,54 @@ class Pairs(NamedTuple):
     shared: bool
 
 
-class Synaptic(NamedTuple):
-    """Gates of sources, and synapses that carry a gate to a target; several synapses may share one gate.
+class Layout(NamedTuple):
+    """Where synapses are, which does not change: gates of sources, and synapses that carry a gate to a target.
+
+    Gates and synapses come in *runs*: neighbours that see neighbouring sources, or carry neighbouring gates to one target.
 
     Args:
         source: `(gates,)` int64, the neuron or input that a gate sees.
-        gates: `(2, gates)` slope and half-activation.
-        gate: `(synapses,)` int64, the gate of a synapse.
+        gate: `(synapses,)` int64, the gate of a synapse; several synapses may share one.
         target: `(synapses,)` int64, its neuron; ascending.
-        synapses: `(2, synapses)` conductance and reversal.
+        gate_runs: `(runs, 3)` int64, first gate, first source and number of gates of each run.
+        synapse_runs: `(runs, 4)` int64, target, first synapse, first gate and number of synapses of each run.
     """
 
     source: Tensor
-    gates: Tensor
     gate: Tensor
     target: Tensor
+    gate_runs: Tensor
+    synapse_runs: Tensor
+
+
+def layout(source: Tensor, gate: Tensor, target: Tensor) -> Layout:
+    """The layout of gates `(gates,)` with these sources and synapses `(synapses,)` with these gates and ascending targets."""
+    whole = torch.arange(len(source))
+    at, length = _runs(torch.stack((source - whole,), 1))
+    gate_runs = torch.stack((at, source[at], length), 1)
+    at, length = _runs(torch.stack((target, gate - torch.arange(len(gate))), 1))
+    return Layout(source, gate, target, gate_runs, torch.stack((target[at], at, gate[at], length), 1))
+
+
+def _runs(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """First index and length of every run of equal rows."""
+    if not len(keys):
+        return keys.new_zeros(0), keys.new_zeros(0)
+    first = torch.cat((keys.new_ones(1, dtype=torch.bool), (keys[1:] != keys[:-1]).any(1))).nonzero()[:, 0]
+    return first, torch.diff(first, append=first.new_tensor([len(keys)]))
+
+
+class Synaptic(NamedTuple):
+    """Synapses of one kind.
+
+    Args:
+        layout: where they are.
+        gates: `(2, gates)` slope and half-activation.
+        synapses: `(2, synapses)` conductance and reversal.
+    """
+
+    layout: Layout
+    gates: Tensor
     synapses: Tensor
 
 

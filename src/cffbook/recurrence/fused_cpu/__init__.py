@@ -19,24 +19,31 @@ def refusal(cell, inputs: Tensor) -> str | None:
         return f"runs on the CPU, got inputs on {inputs.device} and parameters on {like.device}: move both, or use another backend"
     if like.dtype not in (torch.float32, torch.float64):
         return f"computes in float32 or float64, got {like.dtype}: convert the layer, or use backend='sequential'"
-    if not (hasattr(cell, "form") and isinstance(cell.form(), Pairs)):
-        return f"runs independent flip-flops, got a {type(cell).__name__}: use backend='sequential'"
     return None
 
 
 def run(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Potentials `(batch, time, *state)` and the last ones; see `unroll`, which checks and prepares the arguments."""
-    own, other, last = _pairs(cell, inputs, potential, elapsed, lengths)
-    return torch.stack((own, other), -1), last
+    from cffbook.recurrence.fused_cpu import network, pairs
+
+    form, unfolds, batch = cell.form(), cell.solver.unfolds, inputs.shape[0]
+    if isinstance(form, Pairs):
+        own, other, last = pairs.run(form, unfolds, inputs, potential, elapsed, lengths)
+        return torch.stack((own, other), -1), last
+    # Neurons in a row: a time of its own for each pair is repeated for both neurons.
+    times = elapsed if elapsed.shape[2:].numel() == 1 else elapsed.expand(*elapsed.shape[:2], *cell.state_shape)
+    flat = inputs.flatten(2), potential.flatten(1), times.flatten(2), lengths
+    potentials, last = network.run(form, unfolds, *flat)
+    return potentials.unflatten(2, cell.state_shape), last.reshape(batch, *cell.state_shape)
 
 
 def run_first(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """As `run`, with the potentials of the first neuron of each pair alone, `(batch, time, pairs)`, which no one need copy."""
-    own, _, last = _pairs(cell, inputs, potential, elapsed, lengths)
-    return own, last
-
-
-def _pairs(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     from cffbook.recurrence.fused_cpu import pairs
 
-    return pairs.run(cell.form(), cell.solver.unfolds, inputs, potential, elapsed, lengths)
+    form = cell.form()
+    if not isinstance(form, Pairs):
+        potentials, last = run(cell, inputs, potential, elapsed, lengths)
+        return potentials[..., 0], last
+    own, _, last = pairs.run(form, cell.solver.unfolds, inputs, potential, elapsed, lengths)
+    return own, last

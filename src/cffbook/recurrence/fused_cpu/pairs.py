@@ -6,7 +6,7 @@ from torch import Tensor
 from cffbook.recurrence.forms import Pairs
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
 from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
-from cffbook.recurrence.fused_cpu.pool import share
+from cffbook.recurrence.fused_cpu.pool import one_by_one, share
 
 
 def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
@@ -100,19 +100,6 @@ def _differentiate(ctx, given, given_other, last):
 
 
 fused_pairs.register_autograd(_differentiate, setup_context=_keep)
-
-
-def one_by_one(operator):
-    """A rule for `torch.vmap`: call an operator for one entry of the mapped dimension after another."""
-
-    def rule(info, in_dims, *arguments):
-        def entry(i):
-            return [a if dim is None else a.select(dim, i) for a, dim in zip(arguments, in_dims, strict=True)]
-
-        results = [operator(*entry(i)) for i in range(info.batch_size)]
-        return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
-
-    return rule
 
 
 fused_pairs.register_vmap(one_by_one(fused_pairs))
