@@ -69,7 +69,7 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
             {"difficulty": "easy", "train": 40_000, **looked_at}, Recipe(steps=600, batch=32, eval_every=150, warmup=60)),
         ("pathfinder", "gpu"): ({}, Recipe(steps=20_000, batch=64, eval_every=1_000, warmup=1_000)),
         ("pathfinder", "full"): ({}, published(steps=62_400, batch=256)),
-        ("pathx", "smoke"): ({"train": 3, "valid": 1, "test": 1}, Recipe(steps=2, batch=1, eval_every=1, warmup=1)),
+        ("pathx", "smoke"): ({"train": 2, "valid": 1, "test": 1}, Recipe(steps=1, batch=1, eval_every=1, warmup=0)),
         ("pathx", "cpu"): ({"train": 256, "valid": 32, "test": 32}, Recipe(steps=20, batch=2, eval_every=10, warmup=2)),
         ("pathx", "gpu"): ({"train": 10_000, "valid": 500, "test": 1_000}, Recipe(steps=2_000, batch=16, eval_every=500, warmup=200)),
         ("pathx", "full"): ({}, published(steps=500_000, batch=64)),
