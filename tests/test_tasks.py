@@ -68,7 +68,7 @@ def test_a_batch_moves_as_a_whole(ragged):
 
 
 def test_an_unknown_task_lists_the_known_ones():
-    with pytest.raises(ValueError, match="one of listops, text, retrieval, image, adding, copying; got 'listop'"):
+    with pytest.raises(ValueError, match="one of listops, text, retrieval, image, pathfinder, pathx, adding, copying; got 'listop'"):
         tasks.load("listop")
 
 
@@ -97,6 +97,11 @@ def test_an_unknown_option_lists_the_known_ones(name):
         ("retrieval", {"protocol": "s5"}),
         ("retrieval", {"length": 10_001}),
         ("retrieval", {"valid": 0}),
+        ("pathfinder", {"resolution": 48}),
+        ("pathfinder", {"difficulty": "harder"}),
+        ("pathfinder", {"workers": 0}),
+        ("pathx", {"protocol": "s5"}),
+        ("pathx", {"train": 0}),
         ("adding", {"length": 1}),
         ("adding", {"test": 2.5}),
         ("copying", {"alphabet": 1}),

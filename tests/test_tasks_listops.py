@@ -228,6 +228,30 @@ def test_a_task_is_read_from_a_folder_of_the_arenas_files(tmp_path):
         tasks.load("listops", source=tmp_path)
 
 
+def test_the_files_are_found_in_the_unpacked_release(tmp_path):
+    made = tasks.load("listops", **SMALL)
+    folder = tmp_path / "lra_release" / "lra_release" / "listops-1000"
+    for name, file in listops.FILES.items():
+        write_tsv(folder / file, getattr(made, name))
+    for source in (tmp_path, tmp_path / "lra_release", folder):
+        assert tasks.load("listops", source=source).data_hash == made.data_hash
+
+
+def test_the_other_protocol_adds_an_end_to_every_expression(tmp_path):
+    plain, ended = tasks.load("listops", **SMALL), tasks.load("listops", protocol="s4", **SMALL)
+    assert (ended.vocabulary, plain.vocabulary, ended.floors) == (18, 16, plain.floors)
+    assert ended.variant == plain.variant | {"protocol": "s4"} and "protocol" not in plain.variant
+    for one, other in ((ended.train, plain.train), (ended.valid, plain.valid), (ended.test, plain.test)):
+        assert one.targets.tolist() == other.targets.tolist()
+        for index in range(0, len(one), 7):
+            assert one.example(index).tolist() == [*other.example(index).tolist(), 16]
+    assert np.diff(ended.train.offsets).max() <= ended.length
+    with pytest.raises(ValueError, match="one of lra, s4; got 's5'"):
+        tasks.load("listops", protocol="s5")
+    with pytest.raises(ValueError, match="expected maximum to be at most 2048"):
+        tasks.load("listops", protocol="s4", **SMALL | {"minimum": 1, "maximum": 2049, "train": 20, "valid": 5, "test": 5})
+
+
 def test_a_seed_gives_these_bytes_on_every_machine():
     chunk = draw_chunk(Grammar(), seed=0, index=0)
     assert hashlib.sha256(chunk.tokens.tobytes() + bytes(chunk.values.tolist())).hexdigest()[:16] == "865923fadaee5de8"

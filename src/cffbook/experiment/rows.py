@@ -14,7 +14,7 @@ from cffbook.training.checks import check_known
 from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
-ARENA = ("listops", "image")
+ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 TIERS = ("smoke", "cpu", "gpu", "full")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE = 3e-3, 1e-3, 1e-4
 
@@ -23,7 +23,9 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     """Options of the data and budget for every (task, tier).
 
     ``smoke`` takes seconds and shows only that the line works; ``cpu`` at most a quarter of an hour on two cores;
-    ``gpu`` is meant for one GPU; ``full`` is the published budget, or the literature's length for the probes.
+    ``gpu`` is meant for one GPU; ``full`` is the published budget, or the literature's length for the probes. Retrieval is
+    on the rebuilt pairs, called so, but for ``full``, which needs the arena's own. Path-X below ``full`` shows that the
+    length can be run, and no accuracy.
     """
     few, some = {"train": 256, "valid": 64, "test": 64}, {"train": 50_000, "valid": 2_000, "test": 2_000}
     smoke = Recipe(steps=12, batch=16, eval_every=6, warmup=2)
@@ -33,6 +35,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
         ("listops", "cpu"): (short, Recipe(steps=1_000, batch=32, eval_every=100, warmup=75, bucket=20)),
         ("listops", "gpu"): ({"train": 20_000}, Recipe(steps=5_000, batch=32, eval_every=250, warmup=250, bucket=20)),
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
+        **_arena(few, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
         ("image", "cpu"): ({}, Recipe(steps=600, batch=32, eval_every=150, warmup=60)),
         ("image", "gpu"): ({}, Recipe(steps=10_000, batch=64, eval_every=500, warmup=500)),
@@ -46,6 +49,31 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
         ("copying", "gpu"): ({"blanks": 400, **some}, Recipe(steps=5_000, batch=64, eval_every=250, warmup=250)),
         ("copying", "full"): ({"blanks": 1_000}, Recipe(steps=20_000, batch=64, eval_every=500, warmup=500)),
     }
+
+
+def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
+    """Text, retrieval, Pathfinder and Path-X; see `tiers`."""
+    looked_at = {"valid": 2_000, "test": 5_000}
+    pairs = {"data": "AAN-rebuilt"}
+    return {
+        ("text", "smoke"): ({"length": 64, **few}, replace(smoke, bucket=4)),
+        ("text", "cpu"): ({"length": 1_024, **looked_at}, Recipe(steps=600, batch=32, eval_every=150, warmup=60, bucket=20)),
+        ("text", "gpu"): ({"length": 4_096}, Recipe(steps=5_000, batch=32, eval_every=500, warmup=500, bucket=20)),
+        ("text", "full"): ({}, published(steps=20_000, batch=32)),
+        ("retrieval", "smoke"): ({**pairs, "length": 48, **few}, replace(smoke, batch=8, bucket=4)),
+        ("retrieval", "cpu"): ({**pairs, "length": 1_024, **looked_at}, Recipe(steps=600, batch=16, eval_every=150, warmup=60)),
+        ("retrieval", "gpu"): ({**pairs, "length": 4_000}, Recipe(steps=5_000, batch=32, eval_every=500, warmup=500)),
+        ("retrieval", "full"): ({}, published(steps=30_000, batch=32)),
+        ("pathfinder", "smoke"): ({"difficulty": "easy", **few}, replace(smoke, batch=4)),
+        ("pathfinder", "cpu"): (
+            {"difficulty": "easy", "train": 40_000, **looked_at}, Recipe(steps=600, batch=32, eval_every=150, warmup=60)),
+        ("pathfinder", "gpu"): ({}, Recipe(steps=20_000, batch=64, eval_every=1_000, warmup=1_000)),
+        ("pathfinder", "full"): ({}, published(steps=62_400, batch=256)),
+        ("pathx", "smoke"): ({"train": 2, "valid": 1, "test": 1}, Recipe(steps=1, batch=1, eval_every=1, warmup=0)),
+        ("pathx", "cpu"): ({"train": 256, "valid": 32, "test": 32}, Recipe(steps=20, batch=2, eval_every=10, warmup=2)),
+        ("pathx", "gpu"): ({"train": 10_000, "valid": 500, "test": 1_000}, Recipe(steps=2_000, batch=16, eval_every=500, warmup=200)),
+        ("pathx", "full"): ({}, published(steps=500_000, batch=64)),
+    }  # fmt: skip
 
 
 def published(steps: int, batch: int) -> Recipe:

@@ -7,6 +7,7 @@ from cffbook.figures.latch import bifurcation, fading_gradient, hysteresis, phas
 from cffbook.figures.learning import learning_curve
 from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_raster, raster
 from cffbook.figures.parallel import newton_residuals, rerun_share
+from cffbook.figures.pathfinder import contact_sheet
 from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "block",
     "bound_and_measured",
     "circuit",
+    "contact_sheet",
     "cost",
     "curves",
     "fading_gradient",

@@ -8,12 +8,16 @@ retrieval
     whether one paper cites the other, of the Long Range Arena; classification of pairs
 image
     CIFAR-10 in gray, pixel by pixel, of the Long Range Arena; classification
+pathfinder
+    whether a contour joins two discs, pixel by pixel, of the Long Range Arena; classification
+pathx
+    the same at 128 x 128 pixels; classification
 adding
     the sum of two marked numbers; regression
 copying
     ten symbols, recalled after a long blank; a target for each sample
 
-No data comes with the package. ListOps, adding and copying are generated here; image and text fetch the canonical archives
+No data comes with the package. ListOps, Pathfinder, adding and copying are generated here; image and text fetch the canonical archives
 from their authors' sites (CIFAR-10, Krizhevsky 2009; Large Movie Reviews, Maas et al. 2011; neither states a licence), or
 read a file that is given.
 """
@@ -24,12 +28,15 @@ from cffbook._optional import require
 
 require("numpy", extra="train", purpose="cffbook.tasks")
 
-from cffbook.tasks import adding, copying, image, listops, retrieval, text  # noqa: E402
+from cffbook.tasks import adding, copying, image, listops, pathfinder, retrieval, text  # noqa: E402
 from cffbook.tasks.task import Batch, Split, Task  # noqa: E402
 
 __all__ = ["Batch", "Split", "Task", "load", "names", "options"]
 
-_BUILDERS = {"listops": listops.build, "text": text.build, "retrieval": retrieval.build, "image": image.build, "adding": adding.build, "copying": copying.build}
+_BUILDERS = {
+    "listops": listops.build, "text": text.build, "retrieval": retrieval.build, "image": image.build,
+    "pathfinder": pathfinder.build, "pathx": pathfinder.build_pathx, "adding": adding.build, "copying": copying.build,
+}  # fmt: skip
 
 
 def names() -> list[str]:

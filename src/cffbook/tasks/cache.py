@@ -148,18 +148,20 @@ def _fetch(url: str, part: Path, size: int) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=60) as response:
         resumed = have > 0 and response.status == 206
-        with open(part, "ab" if resumed else "wb") as file, _progress(part.stem, size, have if resumed else 0) as advance:
+        with open(part, "ab" if resumed else "wb") as file, progress(part.stem, size, have if resumed else 0, unit="B") as advance:
             while block := response.read1(_BLOCK):
                 file.write(block)
                 advance(len(block))
 
 
 @contextlib.contextmanager
-def _progress(name: str, size: int, have: int) -> Iterator:
+def progress(name: str, total: int, have: int = 0, unit: str = "") -> Iterator:
+    """Show a bar where tqdm is installed; gives a function that moves it on by a count."""
     try:
         from tqdm.auto import tqdm
     except ImportError:
         yield lambda count: None
         return
-    with tqdm(desc=name, total=size, initial=have, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+    scale = {"unit_scale": True, "unit_divisor": 1024} if unit == "B" else {}
+    with tqdm(desc=name, total=total, initial=have, unit=unit or "it", **scale) as bar:
         yield bar.update

@@ -30,6 +30,8 @@ class Pixels(Split):
         real: whether a batch holds `(batch, time, 1)` normalised float32, or `(batch, time)` int64 tokens.
     """
 
+    mean, deviation = MEAN, DEVIATION
+
     def __init__(self, pixels: np.ndarray, targets: np.ndarray, real: bool = False):
         self.pixels = pixels
         self.targets = targets.astype(np.int64)
@@ -40,7 +42,7 @@ class Pixels(Split):
 
     def _batch(self, indices: np.ndarray) -> Batch:
         chosen = torch.from_numpy(self.pixels[indices])
-        inputs = ((chosen.float() - MEAN) / DEVIATION).unsqueeze(-1) if self.real else chosen.long()
+        inputs = ((chosen.float() - self.mean) / self.deviation).unsqueeze(-1) if self.real else chosen.long()
         lengths = torch.full((len(indices),), self.pixels.shape[1])
         return Batch(inputs, lengths, torch.from_numpy(self.targets[indices]))
 

@@ -1,11 +1,14 @@
 """ListOps, the Long Range Arena variant: generated from a seed, or read from LRA's own files.
 
+Two protocols, whose numbers never share a column: `lra` ends with the expression, `s4` adds an end to it. An id for unknown
+words, which both originals count, is left out of the first and kept in the second, as no such word occurs.
 Floors (what needs no composition) are computed from the data itself: the majority class, the best class for each root
 operator, and the tree evaluated to depth 1, 2 and 3 with the digit 5 for everything deeper.
 """
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,13 @@ import numpy as np
 from cffbook.tasks.cache import cache_folder, checksum, load_arrays, save_arrays
 from cffbook.tasks.listops_draw import VERSION, Grammar, chunks
 from cffbook.tasks.listops_text import FIRST_OPERATOR, VOCABULARY, evaluate, read_tsv
+from cffbook.tasks.release import inside
 from cffbook.tasks.task import RaggedTokens, Task, check_count
 
 FILES = {"train": "basic_train.tsv", "valid": "basic_val.tsv", "test": "basic_test.tsv"}
+PROTOCOLS = ("lra", "s4")
+END = VOCABULARY  # after padding and fifteen words; the id after it is that of unknown words
+ENDED_VOCABULARY, ENDED_LENGTH = VOCABULARY + 2, 2048
 _BARREN = 200  # chunks without a new tree before giving up
 
 
@@ -30,6 +37,7 @@ def build(
     seed: int = 0,
     workers: int = 1,
     source: str | os.PathLike | None = None,
+    protocol: str = "lra",
 ) -> Task:
     """Build the ListOps task; the defaults are Long Range Arena's.
 
@@ -43,19 +51,22 @@ def build(
         train, valid, test: trees in each split; no tree occurs twice in the three.
         seed: fixes everything.
         workers: threads that draw ahead; does not change the result.
-        source: a folder with LRA's basic_train.tsv, basic_val.tsv and basic_test.tsv, read in place of generating. Every
-            expression must be shorter than `maximum`, and of each file at most the first `train`, `valid` or `test`
-            rows are taken; the other options then do nothing.
+        source: a folder with LRA's basic_train.tsv, basic_val.tsv and basic_test.tsv, or the unpacked release with its folder
+            listops-1000, read in place of generating. Every expression must be shorter than `maximum`, and of each file at
+            most the first `train`, `valid` or `test` rows are taken; the other options then do nothing.
+        protocol: "lra" (vocabulary 16) or "s4" (an end after each expression, vocabulary 18, at most 2,048 tokens).
 
     Raises:
         ValueError: an option out of range, too few different trees between the bounds, or a damaged file.
         FileNotFoundError: `source` lacks a file.
     """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"expected a protocol, one of {', '.join(PROTOCOLS)}; got {protocol!r}")
     sizes = {"train": train, "valid": valid, "test": test}
     for name, value in {**sizes, "workers": workers}.items():
         check_count(name, value)
     if source is not None:
-        return _from_files(Path(source), maximum, sizes)
+        return _in_protocol(_from_files(Path(source), maximum, sizes), protocol)
     grammar = Grammar(minimum, maximum, max_args, max_depth)
     check_count("seed", seed, 0)
     variant = {"generator": VERSION, **vars(grammar), "sizes": list(sizes.values()), "seed": seed}
@@ -68,7 +79,22 @@ def build(
         splits = generate(grammar, sizes, seed, workers)
         found = floors(splits["test"], splits["train"])
         _save(path, splits, found)
-    return _task(splits, found, variant, maximum)
+    return _in_protocol(_task(splits, found, variant, maximum), protocol)
+
+
+def _in_protocol(task: Task, protocol: str) -> Task:
+    """The task as it is, or with an end after every expression."""
+    if protocol == "lra":
+        return task
+    if task.length > ENDED_LENGTH:
+        raise ValueError(f"expected maximum to be at most {ENDED_LENGTH}, which the protocol s4 reads, got {task.length}")
+    splits = {}
+    for name in FILES:
+        split = getattr(task, name)
+        ended = np.insert(split.tokens, split.offsets[1:], END)
+        splits[name] = RaggedTokens(ended, split.offsets + np.arange(len(split) + 1), split.targets)
+    variant = task.variant | {"protocol": protocol}
+    return replace(task, vocabulary=ENDED_VOCABULARY, **splits, variant=variant)
 
 
 def _task(splits: dict[str, RaggedTokens], found: dict[str, float], variant: dict[str, object], length: int) -> Task:
@@ -154,6 +180,8 @@ def _load(path: Path) -> tuple[dict[str, RaggedTokens], dict[str, float]]:
 
 def _from_files(folder: Path, maximum: int, sizes: dict[str, int]) -> Task:
     check_count("maximum", maximum, 2)
+    found = inside(folder, f"listops-1000/{FILES['train']}") if folder.is_dir() else None
+    folder = found.parent if found and found.name == FILES["train"] else folder
     missing = [name for name in FILES.values() if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"expected {', '.join(FILES.values())} in {folder}, {', '.join(missing)} missing")
