@@ -1,12 +1,16 @@
 """The backend `fused_cpu` against the definition: values and every gradient, whatever the setting; and what it leaves behind."""
 
+import copy
+import itertools
 import os
 import threading
 
 import pytest
 import torch
 
-from cffbook import FlipFlop, MemoryLayer, NearCritical, RungeKutta4, SemiImplicitEuler, unroll, wiring
+from cffbook import LTC, FlipFlop, MemoryLayer, NearCritical, RungeKutta4, SemiImplicitEuler, unroll, wiring
+from cffbook.memory import MemoryCell
+from cffbook.neuron import LTCCell
 
 pytest.importorskip("numba", reason="needs the extra 'fast'")
 
@@ -25,15 +29,23 @@ TIMES = ["one", "sequence", "sample", "own"]
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
-def everything(backend, dtype, setting, times, padded, steep=False):
-    """Potentials, last ones, and the gradients of inputs, start, elapsed times and parameters."""
+def independent(setting, steep=False):
+    """Flip-flops without lateral synapses, batch and time."""
     pairs, batch, time, scheme, sensory, polarity, unfolds = setting
     torch.manual_seed(0)
-    cell = FlipFlop(pairs, scheme, sensory, polarity, SemiImplicitEuler(unfolds), NearCritical(10.0)).to(dtype)
+    cell = FlipFlop(pairs, scheme, sensory, polarity, SemiImplicitEuler(unfolds), NearCritical(10.0))
     if steep:
         cell.assign({"reciprocal_slope": 100.0})
-    shape = {"one": (), "sequence": (batch,), "sample": (batch, time), "own": (batch, time, pairs, 1)}[times]
-    drawn = (torch.randn(batch, time, *cell.input_shape), torch.randn(batch, pairs, 2) * 0.3, torch.rand(shape) + 0.3)
+    return cell, batch, time
+
+
+def everything(backend, dtype, cell, batch, time, times, padded):
+    """Potentials, last ones, and the gradients of inputs, start, elapsed times and parameters."""
+    torch.manual_seed(1)
+    cell = copy.deepcopy(cell).to(dtype)
+    own = (batch, time, cell.state_shape[0], *(1 for _ in cell.state_shape[1:]))
+    shape = {"one": (), "sequence": (batch,), "sample": (batch, time), "own": own}[times]
+    drawn = (torch.randn(batch, time, *cell.input_shape), torch.randn(batch, *cell.state_shape) * 0.3, torch.rand(shape) + 0.3)
     inputs, start, elapsed = (value.to(dtype).requires_grad_() for value in drawn)
     lengths = torch.randint(0, time + 1, (batch,)) if padded else None
     potentials, last = unroll(cell, inputs, start, elapsed, lengths, backend)
@@ -43,24 +55,60 @@ def everything(backend, dtype, setting, times, padded, steep=False):
     return [potentials, last, inputs.grad, start.grad, elapsed.grad, *(parameter.grad for parameter in cell.parameters())]
 
 
+def agree(dtype, cell, batch, time, times, padded, tolerance=None):
+    found, expected = (everything(name, dtype, cell, batch, time, times, padded) for name in ("fused_cpu", "sequential"))
+    for mine, yours in zip(found, expected, strict=True):
+        if yours is None or not yours.numel():
+            continue
+        scale = max(1.0, float(yours.detach().abs().max()))
+        assert float((mine - yours).detach().abs().max()) <= (tolerance or TOLERANCE[dtype]) * scale
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_values_and_all_gradients_are_those_of_the_definition(setting, times, padded, dtype):
-    for found, expected in zip(*(everything(name, dtype, setting, times, padded) for name in ("fused_cpu", "sequential")), strict=True):
-        assert float((found - expected).detach().abs().max()) <= TOLERANCE[dtype] * max(1.0, float(expected.detach().abs().max()))
+    agree(dtype, *independent(setting), times, padded)
 
 
 def test_steep_latches_agree_too():
-    pairs = (everything(name, torch.float64, SETTINGS[0], "sample", True, steep=True) for name in ("fused_cpu", "sequential"))
-    for found, expected in zip(*pairs, strict=True):
-        assert float((found - expected).detach().abs().max()) <= 1e-11 * max(1.0, float(expected.detach().abs().max()))
+    agree(torch.float64, *independent(SETTINGS[0], steep=True), "sample", True, 1e-11)
+
+
+def coupled(pairs, lateral, kind, scheme="set_reset", sensory="steered", polarity=-1, unfolds=2):
+    torch.manual_seed(0)
+    return MemoryCell(FlipFlop(pairs, scheme, sensory, polarity, SemiImplicitEuler(unfolds), NearCritical(10.0)), lateral, kind)
+
+
+def neurons(inputs, lateral, unfolds=6):
+    torch.manual_seed(0)
+    return LTCCell(inputs, lateral, SemiImplicitEuler(unfolds))
+
+
+NETWORKS = {
+    "dense, presynaptic": lambda: coupled(7, wiring.dense(7), "presynaptic"),
+    "dense, per synapse": lambda: coupled(7, wiring.dense(7), "per_synapse", "shared"),
+    "ring, presynaptic, plain": lambda: coupled(5, wiring.ring(5), "presynaptic", "shared", "plain", 0, 1),
+    "lattice, per synapse, plain": lambda: coupled(8, wiring.lattice((2, 2, 2)), "per_synapse", "set_reset", "plain", 1, 3),
+    "tiles, presynaptic": lambda: coupled(6, wiring.tiles(6, 3), "presynaptic", unfolds=6),
+    "LTC, every neuron to every one": lambda: neurons(3, wiring.dense(9, self_connections=True)),
+    "LTC, ring": lambda: neurons(2, wiring.ring(7), 2),
+    "LTC, one neuron": lambda: neurons(1, wiring.independent(1), 1),
+    "NCP": lambda: neurons(4, wiring.ncp(4, 6, 5, 3, sensory_fanout=3, inter_fanout=2, recurrent_command_synapses=4, motor_fanin=3), 3),
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(("batch", "time", "times", "padded"), [(3, 7, "sample", True), (7, 1, "one", False), (1, 70, "own", False)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_too_are_those_of_the_definition(name, batch, time, times, padded, dtype):
+    agree(dtype, NETWORKS[name](), batch, time, times, padded)
 
 
 def test_huge_and_infinite_inputs_leave_finite_values_and_gradients():
-    for value in (1e30, -1e30, torch.inf, -torch.inf):
-        cell = FlipFlop(3)
+    cells = (FlipFlop(3), MemoryCell(FlipFlop(3, sensory="steered"), wiring.ring(3)))
+    for value, cell in itertools.product((1e30, -1e30, torch.inf, -torch.inf), cells):
         x = torch.full((2, 5, 3, 2), value, requires_grad=True)
         found = unroll(cell, x, backend="fused_cpu")[0]
         found.sum().backward()
@@ -97,6 +145,31 @@ def test_pytorch_accepts_the_operator():
     torch.library.opcheck(fused_pairs, arguments)
 
 
+def test_pytorch_accepts_the_operator_of_networks():
+    layer, x = LTC(2, wiring.ring(5), backend="fused_cpu").double(), torch.randn(2, 3, 2).double()
+    assert torch.autograd.gradcheck(lambda x, *_: layer(x, elapsed=0.7)[0], (x.requires_grad_(), *layer.parameters()))
+    compiled = torch.compile(layer, backend="eager", fullgraph=False)
+    assert torch.equal(compiled(x)[0], layer(x)[0])
+
+
+def test_it_is_refused_to_differentiate_twice():
+    x = torch.randn(1, 3, 2, 2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(unroll(FlipFlop(2), x, backend="fused_cpu")[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError):
+        gradient.sum().backward()
+
+
+def test_transforms_of_torch_func_are_left_to_the_definition():
+    layer, x = MemoryLayer(3, 4), torch.randn(2, 6, 3)
+    parameters = dict(layer.named_parameters())
+    found = torch.func.grad(lambda values: torch.func.functional_call(layer, values, (x,))[0].square().sum())(parameters)
+    layer(x)[0].square().sum().backward()
+    assert all(torch.allclose(found[name], parameter.grad, atol=1e-5) for name, parameter in parameters.items())
+    layer.backend = "fused_cpu"
+    with pytest.raises(ValueError, match="no rule for the transforms of torch.func"):
+        torch.vmap(lambda one: layer(one)[0])(x[None])
+
+
 def test_threads_at_once_and_a_fork_after_use_leave_it_healthy():
     torch.manual_seed(0)
     layer, x = MemoryLayer(8, 32, backend="fused_cpu"), torch.randn(8, 200, 8)
@@ -125,7 +198,6 @@ def test_threads_at_once_and_a_fork_after_use_leave_it_healthy():
 def test_what_it_cannot_run_is_refused_in_one_sentence():
     x = torch.zeros(1, 2, 4, 2)
     for cell, message in ((FlipFlop(4, solver=RungeKutta4(1)), "semi-implicit solver alone, got RungeKutta4"),
-                          (MemoryLayer(3, FlipFlop(4), wiring.ring(4)).cell, "independent flip-flops, got a MemoryCell"),
                           (FlipFlop(4).bfloat16(), "float32 or float64, got torch.bfloat16")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             unroll(cell, x, backend="fused_cpu")

@@ -19,6 +19,8 @@ def refusal(cell, inputs: Tensor) -> str | None:
         return f"runs on the CPU, got inputs on {inputs.device} and parameters on {like.device}: move both, or use another backend"
     if like.dtype not in (torch.float32, torch.float64):
         return f"computes in float32 or float64, got {like.dtype}: convert the layer, or use backend='sequential'"
+    if torch._C._are_functorch_transforms_active():
+        return "has no rule for the transforms of torch.func, which PyTorch does not take for custom operators: use backend='sequential'"
     return None
 
 

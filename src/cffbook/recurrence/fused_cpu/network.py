@@ -1,4 +1,4 @@
-"""The fused pass over time of any network of neurons, as an operator that PyTorch knows: autograd, compile, vmap."""
+"""The fused pass over time of any network of neurons, as an operator that PyTorch knows: autograd, compile."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from cffbook.recurrence.forms import Network
 from cffbook.recurrence.fused_cpu.network_backward import backward
 from cffbook.recurrence.fused_cpu.network_forward import forward
-from cffbook.recurrence.fused_cpu.pool import one_by_one, share
+from cffbook.recurrence.fused_cpu.pool import share
 
 
 def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -108,5 +108,3 @@ def _differentiate(ctx, given, last):
 
 
 fused_network.register_autograd(_differentiate, setup_context=_keep)
-fused_network.register_vmap(one_by_one(fused_network))
-fused_network_backward.register_vmap(one_by_one(fused_network_backward))

@@ -21,8 +21,9 @@ def open_gates(runs, slope, half, seen, gates):
     """s(γ (v - μ)) of every gate; `seen` are the potentials, or inputs, of its sources."""
     for r in range(runs.shape[0]):
         k, first, count = runs[r, 0], runs[r, 1], runs[r, 2]
+        y, m, v, s = slope[k : k + count], half[k : k + count], seen[first : first + count], gates[k : k + count]
         for i in range(count):
-            gates[k + i] = gate(slope[k + i] * (seen[first + i] - half[k + i]))
+            s[i] = gate(y[i] * (v[i] - m[i]))
 
 
 @summing
@@ -31,10 +32,11 @@ def collect(runs, conductance, reversal, gates, total, current):
     for r in range(runs.shape[0]):
         target, j, k, count = runs[r, 0], runs[r, 1], runs[r, 2], runs[r, 3]
         g, c = total[target], current[target]
+        w, e, s = conductance[j : j + count], reversal[j : j + count], gates[k : k + count]
         for i in range(count):
-            part = conductance[j + i] * gates[k + i]
+            part = w[i] * s[i]
             g += part
-            c += part * reversal[j + i]
+            c += part * e[i]
         total[target], current[target] = g, c
 
 

@@ -1,4 +1,4 @@
-"""The fused pass over time of independent flip-flops, as an operator that PyTorch knows: autograd, compile, vmap."""
+"""The fused pass over time of independent flip-flops, as an operator that PyTorch knows: autograd, compile."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from cffbook.recurrence.forms import Pairs
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
 from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
-from cffbook.recurrence.fused_cpu.pool import one_by_one, share
+from cffbook.recurrence.fused_cpu.pool import share
 
 
 def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
@@ -100,7 +100,3 @@ def _differentiate(ctx, given, given_other, last):
 
 
 fused_pairs.register_autograd(_differentiate, setup_context=_keep)
-
-
-fused_pairs.register_vmap(one_by_one(fused_pairs))
-fused_pairs_backward.register_vmap(one_by_one(fused_pairs_backward))

@@ -40,16 +40,3 @@ def share(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
         # An interrupted call waits for what still writes into its arrays, so that the next one finds all threads idle.
         for future in rest:
             future.result()
-
-
-def one_by_one(operator):
-    """A rule for `torch.vmap`: call an operator for one entry of the mapped dimension after another."""
-
-    def rule(info, in_dims, *arguments):
-        def entry(i):
-            return [a if dim is None else a.select(dim, i) for a, dim in zip(arguments, in_dims, strict=True)]
-
-        results = [operator(*entry(i)) for i in range(info.batch_size)]
-        return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
-
-    return rule
