@@ -139,10 +139,10 @@ def test_iterates_stay_in_the_hull():
     cell = FlipFlop(4)
     x = drive("noise", cell, 2, 128)
     for iterations in (1, 2, 3):  # far from converged: unprojected, they leave it by more than its width
-        found = newton._iterate(
-            PairCircuit(cell.form()), cell.circuit().sense(x), torch.zeros(2, 4, 2), torch.ones(1, 1, 1, 1), 6, iterations, 1e-6
-        )[0]
-        assert float(found.detach().abs().amax()) <= 1 + 1e-6  # all reversal potentials are -1 or 1
+        with torch.no_grad():
+            circuit, start, elapsed = PairCircuit(cell.form()), torch.zeros(2, 4, 2), torch.ones(1, 1, 1, 1)
+            found = newton._iterate(circuit, circuit.sense(x), start, elapsed, 6, iterations, 1e-6)[0]
+        assert float(found.abs().amax()) <= 1 + 1e-6  # all reversal potentials are -1 or 1
 
 
 def test_an_empty_batch_no_samples_and_infinite_inputs_are_run():

@@ -86,7 +86,8 @@ def solve(
         raise ValueError(f"backend 'basins' {reason}")
     if (chunks is not None and chunks < 1) or burn_in < 0 or (tolerance is not None and not tolerance > 0):
         raise ValueError(
-            f"chunks must be at least 1, burn_in at least 0 and tolerance positive, got {chunks}, {burn_in} and {tolerance}: leave them at their defaults"
+            f"chunks must be at least 1, burn_in at least 0 and tolerance positive, got {chunks}, {burn_in} and {tolerance}: "
+            "leave them at their defaults"
         )
     with torch.autocast(inputs.device.type, enabled=False):
         return _solve(cell, *prepare(cell, inputs, potential, elapsed, lengths), chunks, burn_in, tolerance, engine)

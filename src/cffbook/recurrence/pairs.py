@@ -129,5 +129,8 @@ def refusal(cell) -> str | None:
     if type(cell.solver) is not SemiImplicitEuler:
         return f"expects the solver SemiImplicitEuler, got {type(cell.solver).__name__}: change the solver, or use backend='sequential'"
     if not (hasattr(cell, "form") and isinstance(cell.form(), Pairs)):
-        return "expects independent flip-flops, got a cell whose neurons are coupled in other ways: leave out the lateral synapses, or use backend='sequential'"
+        return (
+            "expects independent flip-flops, got a cell whose neurons are coupled in other ways: leave out the lateral synapses, "
+            "or use backend='sequential'"
+        )
     return None
