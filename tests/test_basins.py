@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cffbook import FlipFlop, unroll, wiring
 from cffbook.flipflop import NearCritical
-from cffbook.memory import MemoryCell
+from cffbook.lateral import MemoryCell
 from cffbook.recurrence import basins
 from cffbook.solver import ExplicitEuler, SemiImplicitEuler
 

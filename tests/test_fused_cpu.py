@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cffbook import LTC, FlipFlop, MemoryLayer, NearCritical, RungeKutta4, SemiImplicitEuler, unroll, wiring
-from cffbook.memory import MemoryCell
+from cffbook.lateral import MemoryCell
 from cffbook.neuron import LTCCell
 
 pytest.importorskip("numba", reason="needs the extra 'fast'")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cffbook import FlipFlop, MemoryLayer, NearCritical, SemiImplicitEuler, unroll, wiring
-from cffbook.memory import MemoryCell
+from cffbook.lateral import MemoryCell
 
 torch.set_num_threads(1)
 

@@ -4,9 +4,11 @@
     neuron       the liquid time-constant neuron               transformer  a body whose mixer is an argument
     flipflop     two neurons that hold one value               mixers       memory, attention, LSTM, ... by name
     recurrence   one door to every way of running over time    analysis     fixed points, the latch condition
+    accelerate   models of ncps on the fused backend
 """
 
 from cffbook import wiring
+from cffbook.acceleration import accelerate
 from cffbook.flipflop import FlipFlop, NearCritical
 from cffbook.memory import MemoryLayer
 from cffbook.neuron import LTC
@@ -24,6 +26,7 @@ __all__ = [
     "NearCritical",
     "RungeKutta4",
     "SemiImplicitEuler",
+    "accelerate",
     "unroll",
     "wiring",
 ]

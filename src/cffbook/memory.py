@@ -1,186 +1,19 @@
 """The memory layer: continuous flip-flops over an adjacency matrix, called like attention.
 
-To the equation of the pair its lateral synapses add::
-
-    C dv_i/dt = (cff) + Σ_j p_ji w_ji s(γ_ji (v_j - μ_ji)) (E_ji - v_i)                                (lateral)
-
-The sources are CFF outputs, the targets both neurons of a CFF: a synapse of polarity +1 pushes its target towards
-set (excites a, inhibits b), one of -1 towards reset. Source: Brantner 2021, section 3.2; Hasani et al. 2021.
+The flip-flops are those of eq. cff, coupled by eq. lateral; an affine map gives them their inputs, another the outputs.
+Source: Brantner 2021, section 3.2.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from cffbook.flipflop import FlipFlop, FlipFlopCircuit, NearCritical
-from cffbook.neuron import inverse_softplus
-from cffbook.recurrence import Network, Synaptic, blank_padding, unroll
-from cffbook.recurrence.forms import PAIR_VALUES, layout
+from cffbook.flipflop import FlipFlop, NearCritical
+from cffbook.lateral import MemoryCell, check_kind, check_wiring
+from cffbook.recurrence import blank_padding, unroll
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
 
-LATERAL = ("presynaptic", "per_synapse")
 READOUTS = ("one", "both")
-
-
-class Lateral(NamedTuple):
-    """Physical values of lateral synapses; conductance and reversal `(source, target, 2)`, 0 where there is none.
-
-    Slope and half-activation are `(source,)` for presynaptic gates and `(source, target, 2)` for gates per synapse.
-    """
-
-    conductance: Tensor
-    reversal: Tensor
-    slope: Tensor
-    half_activation: Tensor
-
-    def __call__(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Conductance and current `(batch, target, 2)` that CFF outputs `(batch, source)` cause."""
-        driven = self.conductance * self.reversal
-        if self.slope.dim() == 1:
-            gate = torch.sigmoid(self.slope * (outputs - self.half_activation))
-            return torch.einsum("bs,stk->btk", gate, self.conductance), torch.einsum("bs,stk->btk", gate, driven)
-        gate = torch.sigmoid(self.slope * (outputs[:, :, None, None] - self.half_activation))
-        return (gate * self.conductance).sum(1), (gate * driven).sum(1)  # eq. lateral
-
-
-class MemoryCircuit(NamedTuple):
-    """Physical values of a memory cell."""
-
-    flip_flops: FlipFlopCircuit
-    lateral: Lateral
-
-    @property
-    def capacitance(self) -> Tensor:
-        """C `(pairs, 2)`."""
-        return self.flip_flops.capacitance
-
-    def sense(self, inputs: Tensor) -> tuple[Tensor]:
-        """Sensory conductance `(batch, time, pairs, 2)`."""
-        return self.flip_flops.sense(inputs)
-
-    def rate(self, drive: tuple[Tensor], potential: Tensor) -> tuple[Tensor, Tensor]:
-        """(G, I), each `(batch, pairs, 2)`, so that C dv/dt = I - G v."""
-        conductance, current = self.flip_flops.rate(drive, potential)
-        more, driven = self.lateral(potential[..., 0])
-        return conductance + more, current + driven  # eq. lateral
-
-
-class LateralSynapses(nn.Module):
-    """Trainable lateral synapses along a wiring; nothing is stored for absent ones.
-
-    Args:
-        wiring: polarity [source, target] between CFFs.
-        kind: "presynaptic", one gate for each source, so that an unfold is one matrix product; or "per_synapse".
-        strength: largest initial conductance of all synapses onto one neuron together.
-    """
-
-    def __init__(self, wiring: Wiring, kind: str = "presynaptic", strength: float = 0.1):
-        super().__init__()
-        _check_kind(kind)
-        source, target = torch.nonzero(wiring.polarity, as_tuple=True)
-        sign = wiring.polarity[source, target].to(torch.get_default_dtype())
-        self.kind, self.size = kind, wiring.size
-        self.register_buffer("source", source, persistent=False)
-        self.register_buffer("target", target, persistent=False)
-        self.register_buffer("sign", torch.stack((sign, -sign), -1), persistent=False)
-        count = len(source)
-        fan_in = max(1.0, count / wiring.size)
-        self.raw_conductance = nn.Parameter(inverse_softplus(torch.empty(count, 2).uniform_(1e-3, 1.0) * strength / fan_in))
-        self.raw_reversal = nn.Parameter(inverse_softplus(torch.ones(count, 2)))
-        gates = (wiring.size,) if kind == "presynaptic" else (count, 2)
-        self.raw_slope = nn.Parameter(inverse_softplus(torch.full(gates, 8.0)))
-        self.half_activation = nn.Parameter(torch.empty(gates).uniform_(-0.3, 0.3))
-
-    def matrix(self, values: Tensor) -> Tensor:
-        """Values `(synapses, 2)` as `(source, target, 2)`, 0 where there is no synapse."""
-        return values.new_zeros(self.size, self.size, 2).index_put((self.source, self.target), values)
-
-    def places(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Source neuron of each gate; gate and target neuron of each synapse; the order is that of `vectors`."""
-        target = torch.stack((2 * self.target, 2 * self.target + 1), -1).flatten()
-        if self.kind == "presynaptic":
-            return 2 * torch.arange(self.size), self.source.repeat_interleave(2), target
-        return 2 * self.source.repeat_interleave(2), torch.arange(len(target)), target
-
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """Slope and half-activation `(2, gates)`, conductance and reversal `(2, synapses)`."""
-        gates = torch.stack((softplus(self.raw_slope).flatten(), self.half_activation.flatten()))
-        reversal = self.sign * softplus(self.raw_reversal)
-        return gates, torch.stack((softplus(self.raw_conductance).flatten(), reversal.flatten()))
-
-    def values(self) -> Lateral:
-        """The physical values."""
-        slope, half_activation = softplus(self.raw_slope), self.half_activation
-        if self.kind == "per_synapse":
-            slope, half_activation = self.matrix(slope), self.matrix(half_activation)
-        reversal = self.sign * softplus(self.raw_reversal)
-        return Lateral(self.matrix(softplus(self.raw_conductance)), self.matrix(reversal), slope, half_activation)
-
-
-class MemoryCell(nn.Module):
-    """Flip-flops with lateral synapses, a cell for `cffbook.recurrence.unroll`.
-
-    Args:
-        flip_flops: the CFFs.
-        wiring: polarity [source, target] between them.
-        lateral: kind of lateral synapse, "presynaptic" or "per_synapse".
-
-    Raises:
-        ValueError: the wiring is for another number of CFFs, or the kind is unknown.
-    """
-
-    def __init__(self, flip_flops: FlipFlop, wiring: Wiring, lateral: str = "presynaptic"):
-        super().__init__()
-        _check_wiring(wiring, flip_flops.pairs)
-        self.flip_flops = flip_flops
-        self.lateral = LateralSynapses(wiring, lateral)
-        self.state_shape, self.input_shape, self.solver = flip_flops.state_shape, flip_flops.input_shape, flip_flops.solver
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        """Order all synapses between neurons by target and gate: self, reciprocal, then lateral ones."""
-        neurons = torch.arange(2 * self.flip_flops.pairs)
-        self.other = neurons ^ 1
-        lines = neurons // 2 if self.flip_flops.scheme == "shared" else neurons
-        self.sensory_layout = layout(lines, neurons, neurons)
-        source, gate, target = self.lateral.places()
-        sources = torch.cat((neurons, self.other, source))
-        self.gate_order = torch.arange(len(sources))
-        if self.lateral.kind == "per_synapse":
-            # One gate a synapse, so gates may follow the order of the synapses.
-            self.gate_order = torch.argsort(torch.cat((neurons, neurons, target)), stable=True)
-        place = torch.argsort(self.gate_order)
-        gates = place[torch.cat((neurons, len(neurons) + neurons, 2 * len(neurons) + gate))]
-        targets = torch.cat((neurons, neurons, target))
-        self.order = torch.argsort(targets * (len(sources) + 1) + gates)
-        self.layout = layout(sources[self.gate_order], gates[self.order], targets[self.order])
-
-    def circuit(self) -> MemoryCircuit:
-        """The physical values of the parameters."""
-        return MemoryCircuit(self.flip_flops.circuit(), self.lateral.values())
-
-    def form(self) -> Network:
-        """The same values as arrays, for the fused backends; neuron = pair * 2 + (0 for a, 1 for b)."""
-        values, steered, shared = self.flip_flops.form()
-        named = dict(zip(PAIR_VALUES, values.flatten(1), strict=True))
-        sign = values.new_tensor([1.0, -1.0]).repeat(self.flip_flops.pairs) if shared else 1.0  # s(γ(-u - μ)) = s(-γ(u + μ))
-
-        def rows(*names: str) -> Tensor:
-            return torch.stack([named[name] for name in names])
-
-        sensory = Synaptic(
-            self.sensory_layout, rows("sensory_slope", "sensory_half_activation") * sign, rows("sensory_conductance", "sensory_reversal")
-        )
-        gates, synapses = self.lateral.vectors()
-        for kind in ("reciprocal", "self"):
-            gates = torch.cat((rows(f"{kind}_slope", f"{kind}_half_activation"), gates), 1)
-            synapses = torch.cat((rows(f"{kind}_conductance", f"{kind}_reversal"), synapses), 1)
-        recurrent = Synaptic(self.layout, gates[:, self.gate_order], synapses[:, self.order])
-        steering = (self.other, rows("steering_slope", "steering_half_activation")) if steered else None
-        return Network(rows("capacitance", "leak_conductance", "leak_reversal"), sensory, recurrent, steering)
 
 
 class MemoryLayer(nn.Module):
@@ -223,12 +56,12 @@ class MemoryLayer(nn.Module):
         super().__init__()
         if isinstance(flip_flops, int):
             flip_flops = FlipFlop(flip_flops, sensory="steered", solver=SemiImplicitEuler(1), init=NearCritical())
-        _check_kind(lateral)
+        check_kind(lateral)
         if readout not in READOUTS:
             raise ValueError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
         wiring = _both_ways(wiring, flip_flops.pairs) if bidirectional else wiring
         if wiring is not None:
-            _check_wiring(wiring, flip_flops.pairs)
+            check_wiring(wiring, flip_flops.pairs)
         coupled = wiring is not None and wiring.synapses > 0
         self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral) if coupled else flip_flops
         self.d_model, self.readout, self.bidirectional, self.backend = d_model, readout, bidirectional, backend
@@ -320,16 +153,6 @@ def _turned_times(elapsed: Tensor | float, order: Tensor, cell: nn.Module) -> Te
     half = cell.state_shape[0] // 2
     both = torch.cat((elapsed[..., None].expand(-1, -1, half), following[..., None].expand(-1, -1, half)), 2)
     return both[..., None]
-
-
-def _check_kind(lateral: str) -> None:
-    if lateral not in LATERAL:
-        raise ValueError(f"unknown kind of lateral synapse {lateral!r}: choose one of {', '.join(LATERAL)}")
-
-
-def _check_wiring(wiring: Wiring, pairs: int) -> None:
-    if wiring.size != pairs:
-        raise ValueError(f"the wiring is for {wiring.size} flip-flops, got {pairs}: make them equal")
 
 
 def _both_ways(wiring: Wiring | None, pairs: int) -> Wiring:
