@@ -202,3 +202,15 @@ def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
 def test_bad_arguments_are_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_sequence_longer_than_a_piece_is_the_same_sequence(monkeypatch):
+    layer, x, elapsed = layer_with(), torch.randn(3, 11, 6), torch.rand(3, 11) + 0.2
+    lengths, results = torch.tensor([11, 6, 0]), []
+    for piece in (11, 4):
+        monkeypatch.setattr("cffbook.memory.PIECE", piece)
+        layer.zero_grad()
+        y, last = layer(x, torch.full((3, 8, 2), 0.1), elapsed, lengths)
+        y.square().sum().backward()
+        results.append([y, last, *(parameter.grad.clone() for parameter in layer.parameters())])
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*results, strict=True))

@@ -14,6 +14,7 @@ from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
 
 READOUTS = ("one", "both")
+PIECE = 32_768  # samples after which a long sequence is gone on with, so that gradients of lines and potentials need little room at once
 
 
 class MemoryLayer(nn.Module):
@@ -87,6 +88,18 @@ class MemoryLayer(nn.Module):
             raise ValueError(f"inputs must have the shape (batch, time, {self.d_model}), got {tuple(inputs.shape)}: see d_model")
         if self.bidirectional and potential is not None:
             raise ValueError("a bidirectional layer cannot continue from a potential, it needs the whole sequence: use bidirectional=False")
+        if self.bidirectional or inputs.shape[1] <= PIECE:
+            return self._outputs(inputs, potential, elapsed, lengths)
+        pieces = []
+        for start in range(0, inputs.shape[1], PIECE):
+            part = slice(start, start + PIECE)
+            times = elapsed[:, part] if torch.is_tensor(elapsed) and elapsed.dim() > 1 else elapsed
+            left = None if lengths is None else (torch.as_tensor(lengths) - start).clamp(0, inputs[:, part].shape[1])
+            outputs, potential = self._outputs(inputs[:, part], potential, times, left)
+            pieces.append(outputs)
+        return torch.cat(pieces, 1), potential
+
+    def _outputs(self, inputs, potential, elapsed, lengths) -> tuple[Tensor, Tensor]:
         one = self.readout == "one"
         held, last = self._run(inputs, potential, elapsed, lengths, first=one)
         return blank_padding(self.output_map(held if one else held.flatten(-2)), lengths), last
