@@ -118,7 +118,7 @@ def test_every_gradient_is_right_and_differentiable_again(scheme, sensory, self_
     assert len(names) == len(cell.parameter_names())
 
     def run(x, v, dt, *_):
-        return unroll(cell, x, v, dt)[0]
+        return unroll(cell, x, v, dt, backend="sequential")[0]
 
     assert torch.autograd.gradcheck(run, (inputs, potential, elapsed, *parameters))
     assert torch.autograd.gradgradcheck(lambda x: run(x, potential, elapsed), (inputs,))

@@ -164,12 +164,12 @@ def read_record(path: str | Path) -> Record:
 
 
 def load_records(folder: str | Path = "results") -> list[Record]:
-    """All records below a folder, sorted by path; an empty list if there are none.
+    """All records below a folder, sorted by path, those of speed left out; an empty list if there are none.
 
     Raises:
         ValueError: a JSON file that is no record; the file is named.
     """
-    return [read_record(path) for path in sorted(Path(folder).rglob("*.json"))]
+    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name != "speed"]
 
 
 @dataclass(frozen=True)

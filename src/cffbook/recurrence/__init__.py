@@ -13,9 +13,9 @@ from torch import Tensor
 
 from cffbook.recurrence.checks import blank_padding, check_inputs, prepare, real
 from cffbook.recurrence.choice import choose, find, names
-from cffbook.recurrence.forms import Network, Pairs, Synaptic
+from cffbook.recurrence.forms import Layout, Network, Pairs, Synaptic
 
-__all__ = ["Cell", "Circuit", "Network", "Pairs", "Synaptic", "blank_padding", "choose", "names", "real", "unroll"]
+__all__ = ["Cell", "Circuit", "Layout", "Network", "Pairs", "Synaptic", "blank_padding", "choose", "names", "real", "unroll"]
 
 
 class Circuit(Protocol):
@@ -63,7 +63,8 @@ def unroll(
             state keep times of their own, `(batch, time, *state_shape)` up to broadcasting. The solver cuts each into as
             many unfolds whatever its length: after a gap of many time constants give it more, or a latch may tip over.
         lengths: `(batch,)` number of real samples; later ones are padding, which changes nothing.
-        backend: a name of `names()`, or "auto".
+        backend: a name of `names()`, or "auto". The fused ones give gradients but not those of gradients: for these, name
+            "sequential".
         first: of flip-flops give the potentials of neuron a alone, `(batch, time, pairs)`, which are the CFFs' outputs.
 
     Returns:

@@ -1,0 +1,197 @@
+"""Clocks and memory: all layers of a case in turn in one process, each layer's memory in a process of its own.
+
+Before a clock starts, the layer has to agree with the definition; a case whose agreement is broken is not measured.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cffbook.experiment import facts
+from cffbook.memory import MemoryLayer
+from cffbook.results import build as from_values
+from cffbook.speed.cases import Case, build
+from cffbook.training.checkpoint import write_atomically
+from cffbook.training.loop import peak_memory
+
+AGREEMENT = 1e-4  # of float32 gradients over 64 samples, relative to the largest
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one interleaved run has measured.
+
+    Args:
+        name: of the case.
+        case: the case in full.
+        seconds: wall times of every layer, one for each round.
+        memory: bytes that one pass took over what the process had before it, for every layer.
+        limits: gates per second of one thread, and bytes per second that one thread copies.
+        machine, versions, git, started: circumstances, as in `cffbook.results.Record`.
+    """
+
+    name: str
+    case: Mapping[str, Any]
+    seconds: Mapping[str, Any]
+    memory: Mapping[str, Any]
+    limits: Mapping[str, float]
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    git: Mapping[str, Any] | None
+    started: str
+
+    def ratio(self, layer: str) -> float:
+        """How many times as long a layer takes as the first one: the median over rounds of the ratio within a round."""
+        first = self.seconds[self.case["layers"][0]]
+        return statistics.median(theirs / ours for ours, theirs in zip(first, self.seconds[layer], strict=True))
+
+    def median(self, layer: str) -> float:
+        """Median of the seconds of a layer."""
+        return statistics.median(self.seconds[layer])
+
+    def write(self, folder: str | Path) -> Path:
+        """Write the record below a folder, as a whole or not at all; returns its path."""
+        path = Path(folder) / f"{self.name}.json"
+        write_atomically(path, (json.dumps(asdict(self), indent=1, allow_nan=False) + "\n").encode())
+        return path
+
+
+def load_comparisons(folder: str | Path = "results/speed") -> list[Comparison]:
+    """All comparisons in a folder, sorted by name.
+
+    Raises:
+        ValueError: a file that is no comparison.
+    """
+    return [from_values(Comparison, json.loads(path.read_text())) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def step(layer: nn.Module, inputs: torch.Tensor, backward: bool) -> None:
+    """One pass over the inputs, and the gradients of all."""
+    with torch.set_grad_enabled(backward):
+        outputs = layer(inputs)
+    if backward:
+        outputs[0].mean().backward()
+        inputs.grad = None
+        layer.zero_grad()
+
+
+def check(layer: nn.Module, d_model: int) -> None:
+    """Require a memory layer to give the definition's outputs and gradients.
+
+    Raises:
+        RuntimeError: it does not, so that it must not be measured.
+    """
+    if not isinstance(layer, MemoryLayer) or layer.backend == "sequential":
+        return
+    inputs = torch.randn(2, 64, d_model, generator=torch.Generator().manual_seed(0))
+    results, backend = [], layer.backend
+    for name in (backend, "sequential"):
+        layer.backend, x = name, inputs.clone().requires_grad_()
+        outputs = layer(x)[0]
+        outputs.square().sum().backward()
+        results.append([outputs, x.grad, *(parameter.grad.clone() for parameter in layer.parameters())])
+        layer.zero_grad()
+    layer.backend = backend
+    for mine, yours in zip(*results, strict=True):
+        if float((mine - yours).detach().abs().max()) > AGREEMENT * max(1.0, float(yours.detach().abs().max())):
+            raise RuntimeError(f"expected {backend} to agree with the definition, got a difference: mend it before it is measured")
+
+
+def clocks(case: Case) -> dict[str, list[float]]:
+    """Wall seconds of every layer of a case, in turn, after one pass of each that is not counted."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(case.threads)
+    inputs = torch.randn(case.batch, case.time, case.d_model, generator=torch.Generator().manual_seed(0)).requires_grad_(case.backward)
+    models = {name: build(name, case.d_model) for name in case.layers}
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    try:
+        for layer in models.values():
+            check(layer, case.d_model)
+            step(layer, inputs, case.backward)
+        for _ in range(case.rounds):
+            for name, layer in models.items():
+                start = time.perf_counter()
+                step(layer, inputs, case.backward)
+                seconds[name].append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+    return seconds
+
+
+def memory_of_a_pass(case: Case, name: str) -> int | None:
+    """Bytes that this process needs for a pass of a layer beyond what it has needed so far; call it in a fresh process."""
+    torch.set_num_threads(case.threads)
+    layer = build(name, case.d_model)
+    step(layer, torch.randn(case.batch, 8, case.d_model).requires_grad_(case.backward), case.backward)
+    inputs = torch.randn(case.batch, case.time, case.d_model).requires_grad_(case.backward)
+    before = high_water()
+    step(layer, inputs, case.backward)
+    after = high_water()
+    return None if before is None or after is None else after - before
+
+
+def high_water() -> int | None:
+    """The most bytes that this process has had resident; None where the system does not say.
+
+    Linux's getrusage counts what the parent had before it started this process, /proc does not.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return peak_memory(torch.device("cpu"))
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def memories(case: Case) -> dict[str, int | None]:
+    """`memory_of_a_pass` of every layer, each in a fresh process."""
+    found = {}
+    for name in case.layers:
+        command = [sys.executable, "-m", "cffbook.speed", "--memory", name, "--case", case.name]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        # A process that the system has ended for its memory leaves none to report.
+        found[name] = json.loads(done.stdout) if done.returncode == 0 else None
+    return found
+
+
+def limits() -> dict[str, float]:
+    """What one thread of this machine can do at most: gates of single numbers a second, and bytes copied a second."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    small, large = torch.linspace(-3, 3, 4096), torch.zeros(1 << 25)
+    target, copied = torch.empty_like(small), torch.empty_like(large)
+    try:
+        gates = min(_timed(lambda: [torch.sigmoid(small, out=target) for _ in range(200)]) for _ in range(5)) / (200 * len(small))
+        copies = min(_timed(lambda: copied.copy_(large)) for _ in range(5)) / (large.nbytes * 2)
+    finally:
+        torch.set_num_threads(before)
+    return {"gates_per_second": 1 / gates, "bytes_per_second": 1 / copies}
+
+
+def _timed(call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def run(case: Case) -> Comparison:
+    """Measure a case.
+
+    Raises:
+        RuntimeError: a layer does not agree with the definition.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    told = json.loads(json.dumps(asdict(case)))
+    return Comparison(
+        name=case.name, case=told, seconds=clocks(case), memory=memories(case), limits=limits(), machine=facts.machine(torch.device("cpu")),
+        versions=facts.versions(), git=facts.commit(), started=started,
+    )  # fmt: skip
