@@ -6,61 +6,84 @@ Source: eq. ltc-step, differentiated.
 """
 
 from cffbook.recurrence.fused_cpu.arithmetic import derivative, inverse, kernel, np
+from cffbook.recurrence.fused_cpu.lanes import WIDTH, lane_step
 from cffbook.recurrence.fused_cpu.network_forward import DRIVEN, KEPT, SENSORY, STEER, SHARE, TOTAL, CURRENT, sense, times, unfold  # noqa: I001
 
 FLUSH = 64  # samples after which sums in the kernel's precision go into float64
 
 
+def _synapses(places, scalars) -> None:
+    conductance, reversal, gates, g_conductance, g_reversal, g_gates = places
+    part, after = scalars
+    w, s = conductance.load(), gates.load()
+    pulled = part * (reversal.load() - after)
+    g_conductance.add(pulled * s)
+    g_reversal.add(part * w * s)
+    g_gates.add(pulled * w)
+
+
+def _sensory(places, scalars) -> None:
+    conductance, reversal, gates, g_conductance, g_reversal, g_gates = places
+    total, current = scalars
+    w, s = conductance.load(), gates.load()
+    pulled = total + current * reversal.load()
+    g_conductance.add(pulled * s)
+    g_reversal.add(current * w * s)
+    g_gates.add(pulled * w)
+
+
+def _gates(places, scalars) -> None:
+    slope, half, seen, gates, g_gates, g_slope, g_half, g_seen = places
+    y, away, given = slope.load(), seen.load() - half.load(), g_gates.load()
+    dz = given * (y * away).derivative(gates.load())
+    g_slope.add(dz * away)
+    g_half.add(dz * y * -1.0)
+    g_seen.add(dz * y)
+    g_gates.store(given.constant(0))
+
+
+synapses_wide, synapses_one = lane_step(WIDTH, _synapses), lane_step(1, _synapses)
+sensory_wide, sensory_one = lane_step(WIDTH, _sensory), lane_step(1, _sensory)
+gates_wide, gates_one = lane_step(WIDTH, _gates), lane_step(1, _gates)
+
+
 @kernel
-def synapses_back(runs, synapses, gates, weight, target_potential, g_synapses, g_gates):
-    """Gradients of conductances, reversals and gates from ∂L/∂(h^-1 current) of the targets; `weight` is λ h."""
+def synapses_back(runs, conductance, reversal, gates, weight, after, g_conductance, g_reversal, g_gates):
+    """Gradients of conductances, reversals and gates from the targets: `weight` is λ h, `after` their potential after the unfold."""
+    arrays = (conductance, reversal, gates, g_conductance, g_reversal, g_gates)
     for r in range(runs.shape[0]):
         m, j, k, count = runs[r, 0], runs[r, 1], runs[r, 2], runs[r, 3]
-        part, after = weight[m], target_potential[m]
-        conductance, reversal = synapses[0, j : j + count], synapses[1, j : j + count]
-        s, g_w, g_e, g_s = gates[k : k + count], g_synapses[0, j : j + count], g_synapses[1, j : j + count], g_gates[k : k + count]
-        for i in range(count):
-            g_w[i] += part * (reversal[i] - after) * s[i]
-        for i in range(count):
-            g_e[i] += part * conductance[i] * s[i]
-        for i in range(count):
-            g_s[i] += part * (reversal[i] - after) * conductance[i]
+        whole = count - count % WIDTH
+        for i in range(0, whole, WIDTH):
+            synapses_wide(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (weight[m], after[m]))
+        for i in range(whole, count):
+            synapses_one(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (weight[m], after[m]))
 
 
 @kernel
-def sensory_back(runs, synapses, gates, g_total, g_current, g_synapses, g_gates):
+def sensory_back(runs, conductance, reversal, gates, g_total, g_current, g_conductance, g_reversal, g_gates):
     """As `synapses_back`, from the gradients of a neuron's sensory conductance and current."""
+    arrays = (conductance, reversal, gates, g_conductance, g_reversal, g_gates)
     for r in range(runs.shape[0]):
         m, j, k, count = runs[r, 0], runs[r, 1], runs[r, 2], runs[r, 3]
-        total, current = g_total[m], g_current[m]
-        conductance, reversal = synapses[0, j : j + count], synapses[1, j : j + count]
-        s, g_w, g_e, g_s = gates[k : k + count], g_synapses[0, j : j + count], g_synapses[1, j : j + count], g_gates[k : k + count]
-        for i in range(count):
-            g_w[i] += (total + current * reversal[i]) * s[i]
-        for i in range(count):
-            g_e[i] += current * conductance[i] * s[i]
-        for i in range(count):
-            g_s[i] += (total + current * reversal[i]) * conductance[i]
+        whole = count - count % WIDTH
+        for i in range(0, whole, WIDTH):
+            sensory_wide(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (g_total[m], g_current[m]))
+        for i in range(whole, count):
+            sensory_one(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (g_total[m], g_current[m]))
 
 
 @kernel
-def gates_back(runs, values, seen, gates, g_gates, g_values, g_seen):
+def gates_back(runs, slope, half, seen, gates, g_gates, g_slope, g_half, g_seen):
     """Gradients of slopes, half-activations and sources; leaves the gradients of the gates at 0."""
+    arrays = (slope, half, seen, gates, g_gates, g_slope, g_half, g_seen)
     for r in range(runs.shape[0]):
         k, first, count = runs[r, 0], runs[r, 1], runs[r, 2]
-        slope, half, s, g_s = values[0, k : k + count], values[1, k : k + count], gates[k : k + count], g_gates[k : k + count]
-        v, g_v = seen[first : first + count], g_seen[first : first + count]
-        g_slope, g_half = g_values[0, k : k + count], g_values[1, k : k + count]
-        for i in range(count):
-            g_s[i] *= derivative(slope[i] * (v[i] - half[i]), s[i])
-        for i in range(count):
-            g_slope[i] += g_s[i] * (v[i] - half[i])
-        for i in range(count):
-            g_half[i] -= g_s[i] * slope[i]
-        for i in range(count):
-            g_v[i] += g_s[i] * slope[i]
-        for i in range(count):
-            g_s[i] = 0
+        whole = count - count % WIDTH
+        for i in range(0, whole, WIDTH):
+            gates_wide(arrays, (k + i, k + i, first + i, k + i, k + i, k + i, k + i, first + i), ())
+        for i in range(whole, count):
+            gates_one(arrays, (k + i, k + i, first + i, k + i, k + i, k + i, k + i, first + i), ())
 
 
 @kernel
@@ -147,13 +170,14 @@ def backward(first, end, inputs, neurons, s_runs, s_synapse_runs, s_gates, s_syn
                 g_current[m] = 0
             for k in range(unfolds - 1, -1, -1):
                 neurons_back(neurons, part, states[k], states[k + 1], kept[k], g_neurons, g_v, weight, g_total, g_current, g_steer, g_part)
-                synapses_back(synapse_runs, synapses, gates[k], weight, states[k + 1], g_synapses, g_open)
-                gates_back(runs, gate_values, states[k], gates[k], g_open, g_gates, g_v)
+                synapses_back(synapse_runs, synapses[0], synapses[1], gates[k], weight, states[k + 1], g_synapses[0], g_synapses[1], g_open)
+                gates_back(runs, gate_values[0], gate_values[1], states[k], gates[k], g_open, g_gates[0], g_gates[1], g_v)
                 if steered.shape[0]:
                     steering_back(steered, steering, states[k], kept[k], g_steer, g_steering, g_v)
-            sensory_back(s_synapse_runs, s_synapses, sensory_gates, g_total, g_current, g_s_synapses, g_sensory_open)
+            sensory_back(s_synapse_runs, s_synapses[0], s_synapses[1], sensory_gates, g_total, g_current, g_s_synapses[0],
+                         g_s_synapses[1], g_sensory_open)
             g_inputs[b, t] = 0
-            gates_back(s_runs, s_gates, seen, sensory_gates, g_sensory_open, g_s_gates, g_inputs[b, t])
+            gates_back(s_runs, s_gates[0], s_gates[1], seen, sensory_gates, g_sensory_open, g_s_gates[0], g_s_gates[1], g_inputs[b, t])
             if timed and not steady:
                 for m in range(size):
                     g_elapsed[b, t, m] = g_part[m] * share

@@ -6,6 +6,7 @@ gates of an unfold, then, target by target, the sums of conductance and current.
 
 from cffbook._optional import require
 from cffbook.recurrence.fused_cpu.arithmetic import OPTIONS, PURPOSE, gate, inverse, kernel, np
+from cffbook.recurrence.fused_cpu.lanes import WIDTH, lane_step
 
 numba = require("numba", extra="fast", purpose=PURPOSE)
 
@@ -16,14 +17,24 @@ TOTAL, CURRENT, SENSORY, DRIVEN, STEER, SHARE = 0, 1, 2, 3, 4, 5  # rows of what
 KEPT = 6
 
 
+def _gates(places, scalars) -> None:
+    slope, half, seen, gates = places
+    gates.store((slope.load() * (seen.load() - half.load())).gate())
+
+
+gates_wide, gates_one = lane_step(WIDTH, _gates), lane_step(1, _gates)
+
+
 @kernel
 def open_gates(runs, slope, half, seen, gates):
     """s(γ (v - μ)) of every gate; `seen` are the potentials, or inputs, of its sources."""
     for r in range(runs.shape[0]):
         k, first, count = runs[r, 0], runs[r, 1], runs[r, 2]
-        y, m, v, s = slope[k : k + count], half[k : k + count], seen[first : first + count], gates[k : k + count]
-        for i in range(count):
-            s[i] = gate(y[i] * (v[i] - m[i]))
+        whole = count - count % WIDTH
+        for i in range(0, whole, WIDTH):
+            gates_wide((slope, half, seen, gates), (k + i, k + i, first + i, k + i), ())
+        for i in range(whole, count):
+            gates_one((slope, half, seen, gates), (k + i, k + i, first + i, k + i), ())
 
 
 @summing
