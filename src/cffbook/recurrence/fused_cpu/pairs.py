@@ -7,6 +7,7 @@ from cffbook.recurrence.forms import Pairs
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
 from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
 from cffbook.recurrence.fused_cpu.pool import share
+from cffbook.recurrence.fused_cpu.room import empty
 
 
 def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
@@ -22,7 +23,7 @@ def fused_pairs(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potentials of neuron a at all samples, of neuron b, and the last ones of both."""
     batch, time, pairs = lines.shape[:3]
-    own, other = lines.new_empty(batch, time, pairs), lines.new_empty(batch, time, pairs)
+    own, other = empty(lines, batch, time, pairs), empty(lines, batch, time, pairs)
     last = potential.clone(memory_format=torch.contiguous_format)
     if batch * time == 0:
         return own, other, last
@@ -39,7 +40,7 @@ def fused_pairs_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of lines, values, potential and, where it is wanted, elapsed `(batch, time or 1, pairs, 2)`."""
     batch, time, pairs = lines.shape[:3]
-    g_lines, g_start = lines.new_empty(lines.shape), last.clone(memory_format=torch.contiguous_format)
+    g_lines, g_start = empty(lines, *lines.shape), last.clone(memory_format=torch.contiguous_format)
     g_elapsed = lines.new_zeros((batch, elapsed.shape[1], pairs, 2) if timed else (0, 0, 0, 0))
     sums = torch.zeros(_blocks(batch * pairs), VALUES * LANES, dtype=torch.float64)
     if batch * time:

@@ -8,7 +8,7 @@ Source: eq. ltc-step, differentiated.
 from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, kernel, np, odds
 from cffbook.recurrence.fused_cpu.pairs_forward import (
     C, D, E_IN, E_LEAK, E_REC, E_SELF, G, H, LANES, M_IN, M_REC, M_SELF, M_STEER, OTHER, ROWS, U, V, VALUES, W_IN, W_REC, W_SELF,
-    Y_IN, Y_REC, Y_SELF, Y_STEER, fill, load, load_lines, load_sample, load_times, sense, store, swap,
+    TOGETHER, Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, end_block, load, load_lines, load_sample, load_times, sense, swap,
 )  # fmt: skip
 
 # More rows: gradients of the potential, of the sensory conductance, of an unfold's length, of the input; then of the values.
@@ -174,6 +174,47 @@ def pour(w, sums):
 
 
 @kernel
+def store_times(w, g_elapsed, part, b, t, n, lane, width):
+    """Store the gradient of the elapsed times of a segment, and begin a new sum."""
+    for j in range(width):
+        g_elapsed[b, t, n + j, 0] = w[GH * LANES + lane + j] * part
+        g_elapsed[b, t, n + j, 1] = w[(GH + 1) * LANES + lane + j] * part
+        w[GH * LANES + lane + j] = 0
+        w[(GH + 1) * LANES + lane + j] = 0
+
+
+@kernel
+def back_block(w, kept, at, block, t, total, pairs, lines, elapsed, part, start, lengths, unfolds, steered, shared, largest, own, other,
+               given_own, given_other, g_lines, g_elapsed):
+    """The adjoint of one sample of a block."""
+    begin, count, steady = block * LANES, min(LANES, total - block * LANES), elapsed.shape[1] == 1
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, own, other, given_own,
+                     given_other)
+        lane += width
+    sense(w)
+    for k in range(unfolds):
+        if steered:
+            again_steered(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
+        else:
+            again_plain(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
+    for k in range(unfolds - 1, -1, -1):
+        back(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
+    back_sense(w)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        end_sample(w, at, b, t, n, lane, width, shared, lengths, g_lines)
+        if g_elapsed.shape[0] > 0 and not steady:
+            store_times(w, g_elapsed, part, b, t, n, lane, width)
+        lane += width
+
+
+@kernel
 def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, own, other, given_own,
              given_other, g_last, g_lines, g_start, g_elapsed, g_values):
     """Run the blocks from `first` up to `end`; arguments as in `forward`, and
@@ -187,63 +228,31 @@ def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steere
     """
     batch, time, pairs = lines.shape[:3]
     total, part = batch * pairs, inverse(values.dtype.type(unfolds))
-    w, kept = np.empty(ALL_ROWS * LANES, values.dtype), np.zeros(unfolds * KEPT * LANES, values.dtype)
-    at, steady, timed = np.empty(2 * LANES, values.dtype), elapsed.shape[1] == 1, g_elapsed.shape[0] > 0
-    for block in range(first, end):
-        begin, count = block * LANES, min(LANES, total - block * LANES)
-        w[:] = 0
-        kept[:] = 1  # plain steering gates
-        sums = g_values[block]
-        fill(w, values, begin, total, pairs)
-        lane = 0
-        while lane < count:
-            b, n = (begin + lane) // pairs, (begin + lane) % pairs
-            width = min(pairs - n, count - lane)
-            load(w, GV, g_last, b, n, lane, width)
-            load_times(w, elapsed, part, b, 0, n, lane, width)
-            lane += width
+    w, at = np.empty((TOGETHER, ALL_ROWS * LANES), values.dtype), np.empty(2 * LANES, values.dtype)
+    kept = np.ones(unfolds * KEPT * LANES, values.dtype)  # 1: plain steering gates
+    for group in range(first, end, TOGETHER):
+        blocks = min(TOGETHER, end - group)
+        for g in range(blocks):
+            begin_block(w[g], group + g, total, pairs, values, GV, g_last, elapsed, part)
         for t in range(time - 1, -1, -1):
-            lane = 0
-            while lane < count:
-                b, n = (begin + lane) // pairs, (begin + lane) % pairs
-                width = min(pairs - n, count - lane)
-                begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, own,
-                             other, given_own, given_other)
-                lane += width
-            sense(w)
-            for k in range(unfolds):
-                if steered:
-                    again_steered(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
-                else:
-                    again_plain(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
-            for k in range(unfolds - 1, -1, -1):
-                back(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
-            back_sense(w)
-            lane = 0
-            while lane < count:
-                b, n = (begin + lane) // pairs, (begin + lane) % pairs
-                width = min(pairs - n, count - lane)
-                end_sample(w, at, b, t, n, lane, width, shared, lengths, g_lines)
-                if timed and not steady:
-                    store_times(w, g_elapsed, part, b, t, n, lane, width)
-                lane += width
-            if t % FLUSH == 0:
-                pour(w, sums)
-        lane = 0
-        while lane < count:
-            b, n = (begin + lane) // pairs, (begin + lane) % pairs
-            width = min(pairs - n, count - lane)
-            store(w, GV, g_start, b, n, lane, width)
-            if timed and steady:
-                store_times(w, g_elapsed, part, b, 0, n, lane, width)
-            lane += width
+            for g in range(blocks):
+                back_block(w[g], kept, at, group + g, t, total, pairs, lines, elapsed, part, start, lengths, unfolds, steered, shared,
+                           largest, own, other, given_own, given_other, g_lines, g_elapsed)
+                if t % FLUSH == 0:
+                    pour(w[g], g_values[group + g])
+        for g in range(blocks):
+            end_block(w[g], group + g, total, pairs, GV, g_start)
+            if g_elapsed.shape[0] > 0 and elapsed.shape[1] == 1:
+                steady_times(w[g], group + g, total, pairs, g_elapsed, part)
 
 
 @kernel
-def store_times(w, g_elapsed, part, b, t, n, lane, width):
-    """Store the gradient of the elapsed times of a segment, and begin a new sum."""
-    for j in range(width):
-        g_elapsed[b, t, n + j, 0] = w[GH * LANES + lane + j] * part
-        g_elapsed[b, t, n + j, 1] = w[(GH + 1) * LANES + lane + j] * part
-        w[GH * LANES + lane + j] = 0
-        w[(GH + 1) * LANES + lane + j] = 0
+def steady_times(w, block, total, pairs, g_elapsed, part):
+    """Store the gradient of elapsed times that are the same for all samples."""
+    begin, count = block * LANES, min(LANES, total - block * LANES)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        store_times(w, g_elapsed, part, b, 0, n, lane, width)
+        lane += width

@@ -8,6 +8,7 @@ block that belongs to one sequence.
 from cffbook.recurrence.fused_cpu.arithmetic import gate, inverse, kernel, np, odds
 
 LANES = 32
+TOGETHER = 8  # blocks that go through time side by side
 
 # Rows of the scratch array. The first 34 are the values of forms.PAIR_VALUES, neuron a and b each.
 C, G, E_LEAK = 0, 2, 4
@@ -154,8 +155,68 @@ def keep(w, to, row, lane, count):
 
 
 @kernel
+def begin_block(w, block, total, pairs, values, row, source, elapsed, part):
+    """Fill the scratch rows of a block, with `source` (batch, pairs, 2) in the row of the potential or of its gradient."""
+    begin, count = block * LANES, min(LANES, total - block * LANES)
+    w[:] = 0
+    fill(w, values, begin, total, pairs)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        load(w, row, source, b, n, lane, width)
+        load_times(w, elapsed, part, b, 0, n, lane, width)
+        lane += width
+
+
+@kernel
+def end_block(w, block, total, pairs, row, target):
+    """Store the potential, or its gradient, of a block into `target` (batch, pairs, 2)."""
+    begin, count = block * LANES, min(LANES, total - block * LANES)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        store(w, row, target, b, n, lane, width)
+        lane += width
+
+
+@kernel
+def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, largest, own, other):
+    """One sample of a block."""
+    begin, count = block * LANES, min(LANES, total - block * LANES)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        load_lines(w, lines, shared, largest, b, t, n, lane, width)
+        if elapsed.shape[1] > 1:
+            load_times(w, elapsed, part, b, t, n, lane, width)
+        if t >= lengths[b]:
+            keep(w, OLD, V, lane, width)
+        lane += width
+    sense(w)
+    for _ in range(unfolds):
+        if steered:
+            advance_steered(w)
+        else:
+            advance_plain(w)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        if t < lengths[b]:
+            store_sample(w, V, own, other, b, t, n, lane, width)
+        else:
+            keep(w, V, OLD, lane, width)
+            own[b, t, n : n + width] = 0
+            other[b, t, n : n + width] = 0
+        lane += width
+
+
+@kernel
 def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, own, other, last):
-    """Run the blocks from `first` up to `end`.
+    """Run the blocks from `first` up to `end`, `TOGETHER` of them side by side in time, so that memory is read in long rows.
 
     Args:
         lines: (batch, time, pairs, 2), or (batch, time, pairs, 1) when `shared`.
@@ -167,50 +228,13 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
     """
     batch, time, pairs = lines.shape[:3]
     total, part = batch * pairs, inverse(values.dtype.type(unfolds))
-    w = np.empty(ROWS * LANES, values.dtype)
-    steady = elapsed.shape[1] == 1
-    for block in range(first, end):
-        begin, count = block * LANES, min(LANES, total - block * LANES)
-        w[:] = 0
-        fill(w, values, begin, total, pairs)
-        lane = 0
-        while lane < count:
-            b, n = (begin + lane) // pairs, (begin + lane) % pairs
-            width = min(pairs - n, count - lane)
-            load(w, V, start, b, n, lane, width)
-            load_times(w, elapsed, part, b, 0, n, lane, width)
-            lane += width
+    w = np.empty((TOGETHER, ROWS * LANES), values.dtype)
+    for group in range(first, end, TOGETHER):
+        blocks = min(TOGETHER, end - group)
+        for g in range(blocks):
+            begin_block(w[g], group + g, total, pairs, values, V, start, elapsed, part)
         for t in range(time):
-            lane = 0
-            while lane < count:
-                b, n = (begin + lane) // pairs, (begin + lane) % pairs
-                width = min(pairs - n, count - lane)
-                load_lines(w, lines, shared, largest, b, t, n, lane, width)
-                if not steady:
-                    load_times(w, elapsed, part, b, t, n, lane, width)
-                if t >= lengths[b]:
-                    keep(w, OLD, V, lane, width)
-                lane += width
-            sense(w)
-            for _ in range(unfolds):
-                if steered:
-                    advance_steered(w)
-                else:
-                    advance_plain(w)
-            lane = 0
-            while lane < count:
-                b, n = (begin + lane) // pairs, (begin + lane) % pairs
-                width = min(pairs - n, count - lane)
-                if t < lengths[b]:
-                    store_sample(w, V, own, other, b, t, n, lane, width)
-                else:
-                    keep(w, V, OLD, lane, width)
-                    own[b, t, n : n + width] = 0
-                    other[b, t, n : n + width] = 0
-                lane += width
-        lane = 0
-        while lane < count:
-            b, n = (begin + lane) // pairs, (begin + lane) % pairs
-            width = min(pairs - n, count - lane)
-            store(w, V, last, b, n, lane, width)
-            lane += width
+            for g in range(blocks):
+                step_block(w[g], group + g, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, largest, own, other)
+        for g in range(blocks):
+            end_block(w[g], group + g, total, pairs, V, last)
