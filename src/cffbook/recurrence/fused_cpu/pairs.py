@@ -7,7 +7,6 @@ from cffbook.recurrence.forms import Pairs
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
 from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
 from cffbook.recurrence.fused_cpu.pool import share
-from cffbook.recurrence.fused_cpu.room import empty
 
 
 def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
@@ -23,12 +22,12 @@ def fused_pairs(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potentials of neuron a at all samples, of neuron b, and the last ones of both."""
     batch, time, pairs = lines.shape[:3]
-    own, other = empty(lines, batch, time, pairs), empty(lines, batch, time, pairs)
+    own, other = lines.new_empty(batch, time, pairs), lines.new_empty(batch, time, pairs)
     last = potential.clone(memory_format=torch.contiguous_format)
     if batch * time == 0:
         return own, other, last
     arrays = _arrays(lines, values, potential, elapsed, lengths)
-    tail = unfolds, steered, shared, _largest(values), own.numpy(), other.numpy(), last.numpy()
+    tail = unfolds, steered, shared, own.numpy(), other.numpy(), last.numpy()
     share(lambda first, end: forward(first, end, *arrays, *tail), _blocks(batch * pairs), batch * time * pairs * unfolds)
     return own, other, last
 
@@ -40,7 +39,7 @@ def fused_pairs_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of lines, values, potential and, where it is wanted, elapsed `(batch, time or 1, pairs, 2)`."""
     batch, time, pairs = lines.shape[:3]
-    g_lines, g_start = empty(lines, *lines.shape), last.clone(memory_format=torch.contiguous_format)
+    g_lines, g_start = lines.new_empty(lines.shape), last.clone(memory_format=torch.contiguous_format)
     g_elapsed = lines.new_zeros((batch, elapsed.shape[1], pairs, 2) if timed else (0, 0, 0, 0))
     sums = torch.zeros(_blocks(batch * pairs), VALUES * LANES, dtype=torch.float64)
     if batch * time:
@@ -48,7 +47,7 @@ def fused_pairs_backward(
         given_other = lines.new_empty(0, 0, 0) if given_other is None else given_other
         gradients = *(each.detach().contiguous().numpy() for each in (given, given_other)), g_start.clone().numpy()
         written = g_lines.reshape(batch, time, pairs, -1).numpy(), g_start.numpy(), g_elapsed.numpy(), sums.numpy()
-        tail = unfolds, steered, shared, _largest(values), own.detach().numpy(), other.detach().numpy(), *gradients, *written
+        tail = unfolds, steered, shared, own.detach().numpy(), other.detach().numpy(), *gradients, *written
         share(lambda first, end: backward(first, end, *arrays, *tail), len(sums), 3 * batch * time * pairs * unfolds)
     lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : batch * pairs]
     g_values = lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(values.dtype, memory_format=torch.contiguous_format)
@@ -61,10 +60,6 @@ def _arrays(lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, l
     times = elapsed.detach().expand(batch, -1, pairs, 2).numpy()
     lines, values, potential = (each.detach().contiguous().numpy() for each in (lines, values, potential))
     return lines.reshape(*lines.shape[:3], -1), values, potential, times, lengths.numpy()
-
-
-def _largest(values: Tensor):
-    return values.new_tensor(torch.finfo(values.dtype).max).numpy()[()]
 
 
 def _blocks(lanes: int) -> int:
