@@ -27,7 +27,7 @@ from cffbook.solver import SemiImplicitEuler, Solver
 
 SCHEMES = ("set_reset", "shared")
 SENSORY = ("plain", "steered")
-FASTEST = 1.1  # samples, the least capacitance that `NearCritical` gives
+FASTEST = 1.15  # samples, the least capacitance that `NearCritical` gives
 
 
 class PairSynapses(NamedTuple):
@@ -260,7 +260,7 @@ def latching(cell: FlipFlop) -> None:
 class NearCritical:
     """First values that learn: slow, closed at rest, and at the onset of latching.
 
-    Capacitances are log-uniform in [1.1, `slowest`] samples (faster steered pairs swing in lock-step at one unfold). With inputs at 0 the symmetric rest point of the pair lies at
+    Capacitances are log-uniform in [1.15, `slowest`] samples (faster steered pairs swing in lock-step at one unfold). With inputs at 0 the symmetric rest point of the pair lies at
     potential 0, where the start potential is too, and the slopes are `criticality` times those at which it loses its
     stability (`cffbook.analysis.latch(...).margin` is 0 there), so that a difference between the neurons decays slowly.
     An open sensory gate overwrites within a sample (conductance C). A closed one conducts about exp(-`closed`), whatever
