@@ -205,7 +205,7 @@ class TwoTower(nn.Module):
 
 
 class CausalLM(nn.Module):
-    """A causal language model: scores of the next token at every time.
+    """A causal language model: scores of the next token, or of a class, at every time.
 
     Args:
         make_mixer: makes one **causal** mixer of the given width.
@@ -213,16 +213,22 @@ class CausalLM(nn.Module):
         vocabulary: number of token ids.
         features: real features in place of token ids as inputs, or None.
         max_length: see `Embedding`.
+        classes: number of scores; None for one of each token id.
     """
 
-    def __init__(self, make_mixer: MakeMixer, body: Body, vocabulary: int, features: int | None = None, max_length: int | None = None):
+    def __init__(
+        self, make_mixer: MakeMixer, body: Body, vocabulary: int | None, features: int | None = None, max_length: int | None = None,
+        classes: int | None = None,
+    ):  # fmt: skip
         super().__init__()
+        if vocabulary is None and classes is None:
+            raise ValueError("give vocabulary or classes, got neither: the head needs to know how many scores to give")
         self.embedding = Embedding(body.d_model, None if features else vocabulary, features, max_length)
         self.encoder = Encoder(make_mixer, body)
-        self.head = nn.Linear(body.d_model, vocabulary)
+        self.head = nn.Linear(body.d_model, classes or vocabulary)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
-        """Scores `(batch, time, vocabulary)`."""
+        """Scores `(batch, time, classes)`."""
         return self.head(self.encoder(self.embedding(blank_padding(inputs, lengths)), None, elapsed, lengths)[0])
 
     @torch.no_grad()

@@ -35,7 +35,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
         ("listops", "cpu"): (short, Recipe(steps=1_000, batch=32, eval_every=100, warmup=75, bucket=20)),
         ("listops", "gpu"): ({"train": 20_000}, Recipe(steps=5_000, batch=32, eval_every=250, warmup=250, bucket=20)),
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
-        **_arena(few, smoke),
+        **_arena(few, smoke), **_tracking(few, some, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
         ("image", "cpu"): ({}, Recipe(steps=600, batch=32, eval_every=150, warmup=60)),
         ("image", "gpu"): ({}, Recipe(steps=10_000, batch=64, eval_every=500, warmup=500)),
@@ -74,6 +74,21 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
         ("pathx", "gpu"): ({"train": 10_000, "valid": 500, "test": 1_000}, Recipe(steps=2_000, batch=16, eval_every=500, warmup=200)),
         ("pathx", "full"): ({}, published(steps=500_000, batch=64)),
     }  # fmt: skip
+
+
+def _tracking(few: dict[str, int], some: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
+    """State tracking and flip-flop language modelling; see `tiers`."""
+    found = {}
+    for task in ("parity", "cycle_navigation", "modular_arithmetic", "word_problem"):
+        found[task, "smoke"] = ({"length": 10, **few}, smoke)
+        found[task, "cpu"] = ({"length": 40, **some}, Recipe(steps=2_000, batch=64, eval_every=100, warmup=75))
+        found[task, "gpu"] = ({"length": 40}, Recipe(steps=10_000, batch=256, eval_every=500, warmup=250))
+        found[task, "full"] = ({"length": 40}, Recipe(steps=50_000, batch=256, eval_every=1_000, warmup=500))
+    found["flip_flop_language", "smoke"] = ({"length": 32, **few}, smoke)
+    found["flip_flop_language", "cpu"] = ({"length": 512, **some}, Recipe(steps=500, batch=16, eval_every=50, warmup=50))
+    found["flip_flop_language", "gpu"] = ({"length": 512}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250))
+    found["flip_flop_language", "full"] = ({"length": 512}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250))
+    return found
 
 
 def published(steps: int, batch: int) -> Recipe:

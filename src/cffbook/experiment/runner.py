@@ -38,7 +38,7 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if task.kind == "tokens":
-            return CausalLM(make, body, task.classes, task.features, length)
+            return CausalLM(make, body, task.vocabulary, task.features, length, task.classes)
         model = Classifier(make, body, task.classes, task.vocabulary, task.features, length, settings.pooling)
         pairs = task.vocabulary is not None and task.train.batch([0]).inputs.ndim == 3
         return TwoTower(model, body.d_model, task.classes) if pairs else model

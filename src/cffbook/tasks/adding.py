@@ -6,27 +6,27 @@ has mean squared error 1/6, the variance of the sum.
 """
 
 import numpy as np
-import torch
 
-from cffbook.tasks.generated import SPLITS, Generated, below
-from cffbook.tasks.task import Batch, Task, check_count
+from cffbook.tasks.generated import SPLITS, Generated, below, collate, uniform
+from cffbook.tasks.task import Batch, Task
 
 
 class Adding(Generated):
     """Batches of `(batch, length, 2)` float32 with targets `(batch,)` float32."""
 
+    least = 2
+
     def _batch(self, indices: np.ndarray) -> Batch:
         length, half = self.length, self.length // 2
         numbers = self.numbers(indices, length + 2)
         inputs = np.zeros((len(indices), length, 2), dtype=np.float32)
-        inputs[:, :, 0] = (numbers[:, :length] >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+        inputs[:, :, 0] = uniform(numbers[:, :length])
         rows = np.arange(len(indices))
         places = below(numbers[:, length], half), half + below(numbers[:, length + 1], length - half)
         for place in places:
             inputs[rows, place, 1] = 1
         targets = inputs[rows, places[0], 0] + inputs[rows, places[1], 0]
-        lengths = torch.full((len(indices),), length)
-        return Batch(torch.from_numpy(inputs), lengths, torch.from_numpy(targets))
+        return collate(inputs, targets)
 
 
 def build(length: int = 100, train: int = 100_000, valid: int = 2_000, test: int = 2_000, seed: int = 0) -> Task:
@@ -40,7 +40,6 @@ def build(length: int = 100, train: int = 100_000, valid: int = 2_000, test: int
     Raises:
         ValueError: an option out of range.
     """
-    check_count("length", length, 2)
     sizes = {"train": train, "valid": valid, "test": test}
     splits = {role: Adding(seed, role, sizes[role], length) for role in SPLITS}
     return Task(

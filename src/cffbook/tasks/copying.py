@@ -8,9 +8,8 @@ memory it cannot be below symbols ln(alphabet) / length. Source: Hochreiter & Sc
 import math
 
 import numpy as np
-import torch
 
-from cffbook.tasks.generated import SPLITS, Generated, below
+from cffbook.tasks.generated import SPLITS, Generated, below, collate
 from cffbook.tasks.task import IGNORED, Batch, Task, check_count
 
 SCORED = ("all", "recall")
@@ -31,8 +30,7 @@ class Copying(Generated):
         targets = np.full_like(inputs, blank if self.scored == "all" else IGNORED)
         inputs[:, :count] = targets[:, -count:] = said
         inputs[:, length - count - 1] = delimiter
-        lengths = torch.full((len(indices),), length)
-        return Batch(torch.from_numpy(inputs), lengths, torch.from_numpy(targets))
+        return collate(inputs, targets)
 
 
 def memoryless_loss(blanks: int, symbols: int = 10, alphabet: int = 8) -> float:
