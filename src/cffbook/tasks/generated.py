@@ -37,6 +37,14 @@ def uniform(numbers: np.ndarray) -> np.ndarray:
     return (numbers >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
+def gaps(numbers: np.ndarray) -> np.ndarray:
+    """Map uint64 to times since the last sample, float32 in [1/8, 8): a power of two times a uniform number in [1, 2).
+
+    As many are below as above 1. Only exact operations, so that every machine has the same bits.
+    """
+    return np.ldexp(1 + uniform(numbers << np.uint64(32)), (below(numbers, 6) - 3).astype(np.int32))
+
+
 class Generated(Split):
     """A split whose examples are computed.
 
@@ -83,12 +91,15 @@ class Generated(Split):
         """The stream's key, the length and the first examples, which fix all others as long as the code stays."""
         batch = self.batch(range(max(1, min(self.size, _HASHED, _HASHED_NUMBERS // self.length))))
         yield from (self.key, f"length={self.length}", batch.inputs.numpy(), batch.targets.numpy())
+        if batch.elapsed is not None:
+            yield batch.elapsed.numpy()
 
 
-def collate(inputs: np.ndarray, targets: np.ndarray) -> Batch:
+def collate(inputs: np.ndarray, targets: np.ndarray, elapsed: np.ndarray | None = None) -> Batch:
     """A batch of equally long examples, nothing padded."""
     lengths = torch.full((len(inputs),), inputs.shape[1])
-    return Batch(torch.from_numpy(inputs), lengths, torch.from_numpy(targets))
+    times = None if elapsed is None else torch.from_numpy(elapsed)
+    return Batch(torch.from_numpy(inputs), lengths, torch.from_numpy(targets), times)
 
 
 def splits(make: Mapping[str, Generated], valid_length: int | None = None) -> dict[str, Generated]:

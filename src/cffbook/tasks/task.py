@@ -22,18 +22,21 @@ class Batch:
         inputs: tokens `(batch, time)` int64, 0 after the end; or samples `(batch, time, feature)` float32.
         lengths: `(batch,)` int64, samples before the padding; `(batch, 2)` of pairs, whose inputs are `(batch, 2, time)`.
         targets: `(batch,)` int64 classes; `(batch,)` float32 numbers; or `(batch, time)` int64 with -100 = not scored.
+        elapsed: `(batch, time)` float32, time since the last sample; None where samples are one apart.
     """
 
     inputs: Tensor
     lengths: Tensor
     targets: Tensor
+    elapsed: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on `device`."""
-        return Batch(self.inputs.to(device), self.lengths.to(device), self.targets.to(device))
+        elapsed = None if self.elapsed is None else self.elapsed.to(device)
+        return Batch(self.inputs.to(device), self.lengths.to(device), self.targets.to(device), elapsed)
 
 
 class Split(ABC):
