@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from cffbook.experiment.probes import probes
 from cffbook.experiment.settings import Settings, override
 from cffbook.mixers import MixerOptions
 from cffbook.training.checks import check_known
@@ -27,7 +28,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     on the rebuilt pairs, called so, but for ``full``, which needs the arena's own. Path-X below ``full`` shows that the
     length can be run, and no accuracy.
     """
-    few, some = {"train": 256, "valid": 64, "test": 64}, {"train": 50_000, "valid": 2_000, "test": 2_000}
+    few = {"train": 256, "valid": 64, "test": 64}
     smoke = Recipe(steps=12, batch=16, eval_every=6, warmup=2)
     short = {"minimum": 100, "maximum": 500, "train": 20_000, "valid": 2_000, "test": 2_000}
     return {
@@ -35,19 +36,11 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
         ("listops", "cpu"): (short, Recipe(steps=1_000, batch=32, eval_every=100, warmup=75, bucket=20)),
         ("listops", "gpu"): ({"train": 20_000}, Recipe(steps=5_000, batch=32, eval_every=250, warmup=250, bucket=20)),
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
-        **_arena(few, smoke), **_tracking(few, some, smoke),
+        **_arena(few, smoke), **probes(few, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
         ("image", "cpu"): ({}, Recipe(steps=600, batch=32, eval_every=150, warmup=60)),
         ("image", "gpu"): ({}, Recipe(steps=10_000, batch=64, eval_every=500, warmup=500)),
         ("image", "full"): ({}, published(steps=35_000, batch=256)),
-        ("adding", "smoke"): ({"length": 20, **few}, smoke),
-        ("adding", "cpu"): ({"length": 100, **some}, Recipe(steps=1_500, batch=64, eval_every=100, warmup=75)),
-        ("adding", "gpu"): ({"length": 400, **some}, Recipe(steps=5_000, batch=64, eval_every=250, warmup=250)),
-        ("adding", "full"): ({"length": 1_000}, Recipe(steps=20_000, batch=64, eval_every=500, warmup=500)),
-        ("copying", "smoke"): ({"blanks": 10, "symbols": 3, **few}, smoke),
-        ("copying", "cpu"): ({"blanks": 100, **some}, Recipe(steps=1_500, batch=64, eval_every=100, warmup=75)),
-        ("copying", "gpu"): ({"blanks": 400, **some}, Recipe(steps=5_000, batch=64, eval_every=250, warmup=250)),
-        ("copying", "full"): ({"blanks": 1_000}, Recipe(steps=20_000, batch=64, eval_every=500, warmup=500)),
     }
 
 
@@ -74,21 +67,6 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
         ("pathx", "gpu"): ({"train": 10_000, "valid": 500, "test": 1_000}, Recipe(steps=2_000, batch=16, eval_every=500, warmup=200)),
         ("pathx", "full"): ({}, published(steps=500_000, batch=64)),
     }  # fmt: skip
-
-
-def _tracking(few: dict[str, int], some: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
-    """State tracking and flip-flop language modelling; see `tiers`."""
-    found = {}
-    for task in ("parity", "cycle_navigation", "modular_arithmetic", "word_problem"):
-        found[task, "smoke"] = ({"length": 10, **few}, smoke)
-        found[task, "cpu"] = ({"length": 40, **some}, Recipe(steps=2_000, batch=64, eval_every=100, warmup=75))
-        found[task, "gpu"] = ({"length": 40}, Recipe(steps=10_000, batch=256, eval_every=500, warmup=250))
-        found[task, "full"] = ({"length": 40}, Recipe(steps=50_000, batch=256, eval_every=1_000, warmup=500))
-    found["flip_flop_language", "smoke"] = ({"length": 32, **few}, smoke)
-    found["flip_flop_language", "cpu"] = ({"length": 512, **some}, Recipe(steps=500, batch=16, eval_every=50, warmup=50))
-    found["flip_flop_language", "gpu"] = ({"length": 512}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250))
-    found["flip_flop_language", "full"] = ({"length": 512}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250))
-    return found
 
 
 def published(steps: int, batch: int) -> Recipe:
@@ -142,9 +120,14 @@ def memory_small(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 
 def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Settings:
-    """A row of the family of attention: learned positions, and the learning rate that attention has."""
+    """A row of the family of attention: the learning rate that attention has, and learned positions.
+
+    Where tests are longer than what is trained on there are no positions: later ones would never have been learned, and
+    causal attention knows the order without them (Kazemnejad et al. 2023).
+    """
     settings = base(task, tier, seed, mixer, mixer, ATTENTION_RATE)
-    return replace(settings, positions=True, mixer_options=MixerOptions(**options))
+    positions = not settings.task_options.get("longer")
+    return replace(settings, positions=positions, mixer_options=MixerOptions(**options))
 
 
 def attention(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
