@@ -6,7 +6,7 @@ import json
 import statistics
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cffbook.mixers import MixerOptions
 from cffbook.training.checkpoint import write_atomically
 from cffbook.training.checks import accepts, check_fields, spell
 from cffbook.training.history import Evaluation
+from cffbook.training.recipe import Recipe
 
 SCHEMA = 1
 CLOCKED = ("seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
@@ -50,6 +51,7 @@ class Record:
         git: commit and dirty flag of the source, or None outside a checkout.
         sources: digests of the source code that trained it.
         started: start time, UTC, ISO 8601.
+        tests: loss, score and counts (see `Score`) of every test split by name, "test" first.
 
     Raises:
         TypeError: a field of the wrong type.
@@ -80,6 +82,7 @@ class Record:
     git: Mapping[str, Any] | None
     sources: tuple[str, ...]
     started: str
+    tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -105,6 +108,7 @@ class Record:
             raise ValueError(f"expected a record as a JSON object, got a {type(values).__name__}")
         values["evaluations"] = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
         values["sources"] = tuple(values.get("sources", ()))
+        values.setdefault("tests", {})  # of records made before a task could have several
         if isinstance(values.get("settings"), dict):
             values["settings"] = completed(values["settings"])
         return build(cls, values)
@@ -140,15 +144,17 @@ def build(kind: type, values: Mapping[str, Any]):
 
 
 def completed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings with the mixer options that came after their record, at the defaults that leave its mixer what it was.
+    """Settings with the mixer options and recipe fields that came after their record, at the defaults that leave it what it was.
 
-    Only absent options are added: a value that was told stays, and so does an option that is not known any more.
+    Only absent ones are added: a value that was told stays, and so does one that is not known any more.
     """
-    told = settings.get("mixer_options")
-    if not isinstance(told, Mapping):
-        return settings
-    later = {item.name: item.default for item in dataclasses.fields(MixerOptions) if item.name != "wiring"}
-    return {**settings, "mixer_options": {**later, **told}}
+    done = dict(settings)
+    for part, kind in (("mixer_options", MixerOptions), ("recipe", Recipe)):
+        if isinstance(settings.get(part), Mapping):
+            later = {item.name: item.default for item in dataclasses.fields(kind)
+                     if item.name != "wiring" and item.default is not dataclasses.MISSING}
+            done[part] = {**later, **settings[part]}
+    return done
 
 
 def read_record(path: str | Path) -> Record:

@@ -21,6 +21,8 @@ def accepts(kind: object, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if typing.get_origin(kind) in (dict, Mapping):
         return isinstance(value, Mapping)
+    if kind is tuple:  # JSON knows lists alone
+        return isinstance(value, (tuple, list))
     if isinstance(kind, type):
         return isinstance(value, kind)
     return True
