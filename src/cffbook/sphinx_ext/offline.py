@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from docutils import nodes
-from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, load_mime_renders
+from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer
 from sphinx.application import Sphinx
 
 from cffbook._optional import require
@@ -37,12 +37,6 @@ class PlotlyRenderer(MimeRenderPlugin):
         html = f'<div class="{HOLDER}" style="min-height:{height}px"><script type="application/json">{text}</script></div>'
         note = r"\emph{(An interactive figure: see the book's web pages.)}"
         return [nodes.raw("", html, format="html"), nodes.raw("", note, format="latex")]
-
-
-def use_plotly_renderer() -> None:
-    """Register the renderer where the package was installed before it had the entry point."""
-    if PlotlyRenderer not in load_mime_renders():
-        load_mime_renders().append(PlotlyRenderer)
 
 
 def copy_scripts(app: Sphinx) -> None:
