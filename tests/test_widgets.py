@@ -112,8 +112,8 @@ def test_a_solver_that_the_browser_has_not_is_refused():
 
 def test_an_output_carries_what_a_page_without_a_kernel_needs(widget):
     data, _ = widget._repr_mimebundle_()
-    held = json.loads(json.dumps(data[assembly.MIME]))
-    assert held["widget"] == "flip_flop" and held["traits"]["values"] == widget.values
+    assert data[assembly.MIME]["widget"] == "flip_flop"
+    assert json.loads(data[assembly.MIME]["traits"]) == widget.traits_of_page() and widget.traits_of_page()["values"] == widget.values
     assert "application/vnd.jupyter.widget-view+json" in data
 
 

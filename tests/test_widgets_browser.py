@@ -101,7 +101,7 @@ def test_keys_alone_set_hold_and_reset_the_bit(visit, page_file):
         page.wait_for_function(f"() => ({BIT})() === '{expected}'")
         page.wait_for_function("() => document.querySelector('.cff-cursor').style.getPropertyValue('--at') === '1'")
         assert page.evaluate(BIT) == expected
-    assert page.locator("[role=status]").inner_text() == "bit 0, the pair latches"
+    assert page.locator("[role=status]").inner_text() == "bit 0, latches"
 
 
 def test_every_control_is_reached_by_the_tab_key_and_has_a_name(visit, page_file):
@@ -216,3 +216,16 @@ def test_a_notebook_s_form_is_a_module_that_renders(browser):
     load = "async text => Object.keys((await import(URL.createObjectURL(new Blob([text], {type: 'text/javascript'})))).default)"
     assert page.evaluate(load, assembly.module("flip_flop")) == ["render"]
     page.close()
+
+
+def test_a_slider_moved_while_time_passes_loses_no_sample(visit, page_file):
+    page = visit.open(page_file)
+    visit.give("inputs", [[0.0, 0.0]] * 60)
+    page.locator(".cff-set-button").focus()
+    page.keyboard.down("Enter")
+    page.wait_for_timeout(300)
+    page.keyboard.up("Enter")
+    visit.give("values", visit.trait("values") | {"leak_reversal": [1.1, 1.1]})
+    page.wait_for_function("() => document.querySelector('.cffbook-widget').model.get('inputs').some(pair => pair[0])")
+    assert visit.trait("start") != FlipFlopWidget().start
+    page.wait_for_function(f"() => ({BIT})() === 'bit 1'")

@@ -13,11 +13,11 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from cffbook.sphinx_ext import offline
 from cffbook.widgets import FlipFlopWidget, assembly
 
 KINDS = {"flip_flop": FlipFlopWidget}
 SCRIPT, STYLE = "in_page.js", "in_page.css"
-VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class WidgetRenderer(MimeRenderPlugin):
@@ -30,7 +30,7 @@ class WidgetRenderer(MimeRenderPlugin):
         """The widget's holder, or None for other types and inside a line of text."""
         if inline or data.mime_type != assembly.MIME:
             return None
-        return holders(data.content["widget"], data.content["traits"])
+        return holders(data.content["widget"], json.loads(data.content["traits"]))
 
 
 class InPage(SphinxDirective):
@@ -44,7 +44,11 @@ class InPage(SphinxDirective):
         kind = self.arguments[0]
         if kind not in KINDS:
             raise self.error(f"unknown kind of widget {kind!r}: choose one of {', '.join(KINDS)}")
-        traits, given = KINDS[kind]().traits_of_page(), json.loads("\n".join(self.content) or "{}")
+        try:
+            given = json.loads("\n".join(self.content) or "{}")
+        except ValueError as problem:
+            raise self.error(f"expected a JSON object of traits in the body of in-page, got {problem}: write {{}} for none") from problem
+        traits = KINDS[kind]().traits_of_page()
         if unknown := set(given) - set(traits):
             raise self.error(f"unknown trait {sorted(unknown)[0]!r}: {kind} has {', '.join(traits)}")
         return holders(kind, traits | given)
@@ -72,8 +76,8 @@ def add_widget_scripts(app: Sphinx, pagename: str, templatename: str, context: d
     if f'class="{assembly.HOLDER}"' not in body:
         return
     app.add_css_file(STYLE)
-    app.add_js_file(SCRIPT, priority=220)
-    if VIEW not in body:
+    app.add_js_file(SCRIPT, priority=190, loading_method="defer")  # runs before the scripts of figures, which take long
+    if offline.VIEW not in body:
         scripts = NbMetadataCollector.get_js_files(app.env, pagename)
         for key in [key for key in scripts if key.startswith("ipywidgets_")]:
             del scripts[key]

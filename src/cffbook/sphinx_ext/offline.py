@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from cffbook._optional import require
 
 MIME = "application/vnd.plotly.v1+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
 HOLDER = "cffbook-figure"
 DEFAULT_HEIGHT = 450  # pixels, as plotly.js
 STATIC = Path(__file__).parent / "static"
@@ -59,8 +60,10 @@ def copy_scripts(app: Sphinx) -> None:
 
 
 def add_figure_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Load plotly on the pages that have a figure, before require.js could claim it as its module."""
-    if f'class="{HOLDER}"' in (context.get("body") or ""):
+    """Load plotly on the pages that have a figure: after the text, or before require.js could claim it as its module."""
+    body = context.get("body") or ""
+    if f'class="{HOLDER}"' in body:
+        when = None if VIEW in body else "defer"
         app.add_css_file("figures.css")
-        app.add_js_file("plotly.min.js", priority=200)
-        app.add_js_file("figures.js", priority=210)
+        app.add_js_file("plotly.min.js", priority=200, loading_method=when)
+        app.add_js_file("figures.js", priority=210, loading_method=when)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
 HOLDER = "cffbook-widget"
-MIME = "application/vnd.cffbook.widget+json"  # of an output that holds {"widget": kind, "traits": {...}}
+MIME = "application/vnd.cffbook.widget+json"  # of an output that holds {"widget": kind, "traits": their JSON}
 VIEWS = {"flip_flop": ("flipflop.js", "renderFlipFlop")}  # the file of each kind, and the function that draws it
 PURE = ("makeCircuit", "run", "makePlane", "latchMargin", "rateGrid", "fixedPoints")  # what the page's own scripts may call, as `cffbook.run`
 
@@ -55,7 +55,8 @@ def holder(kind: str, traits: Mapping[str, object]) -> str:
 def with_page(bundle: object, kind: str, traits: Mapping[str, object]) -> tuple[dict, dict]:
     """An output's MIME bundle, and beside its view the widget for a page without a kernel."""
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-    return {**data, MIME: {"widget": check_kind(kind), "traits": dict(traits)}}, metadata
+    # as text: a notebook would give every number of a list a line of its own
+    return {**data, MIME: {"widget": check_kind(kind), "traits": json.dumps(traits, separators=(",", ":"))}}, metadata
 
 
 def check_kind(kind: str) -> str:

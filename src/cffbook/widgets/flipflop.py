@@ -108,6 +108,9 @@ class FlipFlopWidget(anywidget.AnyWidget):
         with self.hold_sync():
             self.inputs, self.start = (self.inputs + more)[-window:], whole[gone].tolist()
 
+    def __repr__(self) -> str:
+        return f"FlipFlopWidget(bit={self.bit}, scheme={self.scheme!r}, sensory={self.sensory!r}, self_polarity={self.self_polarity})"
+
     def traits_of_page(self) -> dict[str, object]:
         """What a page without a kernel starts from."""
         names = ("values", "scheme", "sensory", "self_polarity", "unfolds", "elapsed", "inputs", "start")

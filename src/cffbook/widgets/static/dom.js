@@ -45,6 +45,27 @@ export function holdButton(content, className, { press, release, tap }) {
   return button;
 }
 
+// A drag with pointer or finger: `move(event)` on every move, `end()` once. A finger that scrolls the page up or down moves nothing.
+export function onDrag(node, { move, end }) {
+  const drag = { on: false, moved: false };
+  const go = (event) => { drag.moved = true; move(event); };
+  node.addEventListener("pointerdown", (event) => {
+    node.setPointerCapture(event.pointerId);
+    Object.assign(drag, { on: true, moved: false });
+    if (event.pointerType !== "touch") go(event);
+  });
+  node.addEventListener("pointermove", (event) => { if (drag.on) go(event); });
+  node.addEventListener("pointerup", (event) => {
+    if (drag.on && !drag.moved) go(event);
+    if (drag.on) end();
+    drag.on = false;
+  });
+  node.addEventListener("pointercancel", () => {
+    if (drag.on && drag.moved) end();
+    drag.on = false;
+  });
+}
+
 // A slider with a number beside it: {node, show(value, note), limits(min, max), enable(on)}.
 export function slider(label, { min, max, step }, onInput) {
   const send = (event) => { if (event.target.value !== "" && event.target.checkValidity()) onInput(Number(event.target.value)); };
@@ -76,6 +97,11 @@ export function choice(label, options, onChange) {
     ...options.map(([, text]) => element("option", {}, text)));
   const node = element("label", { class: "cff-choice" }, element("span", {}, label), select);
   return { node, show(value) { select.selectedIndex = options.findIndex(([known]) => known === value); } };
+}
+
+// Keys belong to what has the focus: JupyterLab has shortcuts of its own, unless the very element asks it not to.
+export function keepKeys(root) {
+  for (const each of root.querySelectorAll("button, input, select, summary, [tabindex]")) each.setAttribute("data-lm-suppress-shortcuts", "true");
 }
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

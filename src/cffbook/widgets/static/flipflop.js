@@ -2,7 +2,7 @@
 
 import { fixedPoints, latchMargin, makePlane, rateGrid } from "./analysis.js";
 import { circuitDrawing } from "./circuit.js";
-import { choice, element, holdButton, onceAFrame, symbol } from "./dom.js";
+import { choice, element, holdButton, keepKeys, onceAFrame, symbol } from "./dom.js";
 import { bitLane, inputLane, potentialLane } from "./lanes.js";
 import { parameterPanel } from "./parameters.js";
 import { phasePlane } from "./plane.js";
@@ -10,9 +10,7 @@ import { bitOf, linesOf, makeSession, SETTINGS } from "./session.js";
 import { synapsesOnto } from "./simulation.js";
 
 const TAIL = 16; // samples of the path in the phase plane
-const COMMANDS = [
-  ["set", [1, 0], ["Set ", symbol("u_a")]], ["reset", [0, 1], ["Reset ", symbol("u_b")]], ["both", [1, 1], ["Both"]], ["wait", [0, 0], ["Wait"]],
-];
+const COMMANDS = [["set", [1, 0], "Set"], ["reset", [0, 1], "Reset"], ["both", [1, 1], "Both"], ["wait", [0, 0], "Wait"]];
 const SPEEDS = [[4, "slow"], [20, "20 samples a second"], [60, "fast"]];
 
 // Draws the widget into `el` and returns what undoes it.
@@ -20,7 +18,8 @@ export function renderFlipFlop({ model, el }) {
   const update = onceAFrame(() => draw());
   const session = makeSession(model, update);
   const parts = makeParts(session, model);
-  session.read();
+  session.readSettings();
+  session.readSignal();
   let drawnKey = null;
   const draw = () => {
     parts.lanes(session);
@@ -30,18 +29,15 @@ export function renderFlipFlop({ model, el }) {
     parts.verdict(session);
     parts.panel.show(session.settings);
   };
-  const reread = () => session.read();
-  const traits = [...SETTINGS, "inputs", "start"];
-  for (const name of traits) model.on(`change:${name}`, reread);
-  // keys belong to the widget while it has the focus, also where a notebook has shortcuts of its own
+  const events = [...SETTINGS.map((name) => [`change:${name}`, session.readSettings]), ...["inputs", "start"].map((name) => [`change:${name}`, session.readSignal])];
+  for (const [event, call] of events) model.on(event, call);
   el.classList.add("cff");
-  el.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(...parts.nodes);
-  session.at = session.inputs.length;
+  keepKeys(el);
   draw();
   return () => {
     session.stop();
-    for (const name of traits) model.off(`change:${name}`, reread);
+    for (const [event, call] of events) model.off(event, call);
   };
 }
 
@@ -92,7 +88,7 @@ function openings(pair, { drive, low, high }, v) {
 }
 
 function commands(session) {
-  const buttons = COMMANDS.map(([name, pair, content]) => holdButton(content.map((part) => part.cloneNode?.(true) ?? part), `cff-button cff-${name}-button`, {
+  const buttons = COMMANDS.map(([name, pair, text]) => holdButton([text], `cff-button cff-${name}-button`, {
     press: () => session.press(pair), release: () => session.release(), tap: () => { session.press(pair); session.release(); },
   }));
   return element("div", { class: "cff-commands", role: "group", "aria-label": "input lines" }, ...buttons);
@@ -121,9 +117,9 @@ function statusLine() {
       const stable = fixedPoints(plane, rateGrid(plane, 101)).filter((point) => point.stable).length;
       const holds = margin === null ? "unknown" : margin > 0;
       light.dataset.on = holds;
-      said.latch = margin === null ? "latch condition: needs equal neurons" : margin > 0 ? "the pair latches" : "the pair does not latch";
-      const signed = margin === null ? "" : ` (margin ${margin < 0 ? "−" : "+"}${Math.abs(margin).toFixed(2)})`;
-      text.textContent = `${said.latch}${signed}; ${stable} stable point${stable === 1 ? "" : "s"}`;
+      said.latch = { true: "latches", false: "does not latch", unknown: "latch condition: needs equal neurons" }[holds];
+      const signed = margin === null ? "" : `, margin ${margin < 0 ? "−" : "+"}${Math.abs(margin).toFixed(2)}`;
+      text.textContent = `${said.latch}${signed} · ${stable} stable point${stable === 1 ? "" : "s"}`;
       say();
     },
     warn({ potentials, circuit, settings }) {

@@ -1,6 +1,6 @@
 // Lanes over time: input lines that can be drawn on, potentials, the bit; one cursor through all of them.
 
-import { drawn, element, symbol } from "./dom.js";
+import { drawn, element, onDrag, symbol } from "./dom.js";
 
 // A lane of `height` pixels with a name; its svg is stretched, so that lines keep their width.
 function lane(name, height, className) {
@@ -14,7 +14,7 @@ const line = (d, className) => drawn("path", { d, class: className, "vector-effe
 // A line that pointer or arrow keys draw: {node, show(levels, low)}, levels from `low` to 1; `edit(sample, level)` is called for each change.
 export function inputLane(name, spoken, letter, { edit, done }) {
   const { node, svg } = lane([symbol(name)], 40, "cff-input");
-  const shown = { levels: [], low: 0, at: 0 };
+  const shown = { levels: [], low: 0, at: 0, painting: false };
   const level = (event) => {
     const box = svg.getBoundingClientRect(), share = (event.clientY - box.top) / box.height;
     const value = 1.1 - share * 1.2; // a little room above 1 and below 0
@@ -25,21 +25,24 @@ export function inputLane(name, spoken, letter, { edit, done }) {
     return Math.max(0, Math.min(shown.levels.length - 1, Math.floor((event.clientX - box.left) / box.width * shown.levels.length)));
   };
   const paint = (event) => {
-    const to = sample(event), value = level(event);
-    for (let t = Math.min(shown.at, to); t <= Math.max(shown.at, to); t++) edit(t, value);
-    shown.at = to;
+    const to = sample(event), value = level(event), from = shown.painting ? shown.at : to; // a fast pointer skips samples
+    for (let t = Math.min(from, to); t <= Math.max(from, to); t++) edit(t, value);
+    Object.assign(shown, { at: to, painting: true });
   };
+  onDrag(svg, { move: paint, end: () => { shown.painting = false; done(); } });
   const keys = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   const listeners = {
-    pointerdown(event) { svg.setPointerCapture(event.pointerId); shown.at = sample(event); paint(event); },
-    pointermove(event) { if (svg.hasPointerCapture(event.pointerId)) paint(event); },
-    pointerup: done, pointercancel: done, focus: () => mark(), blur: () => mark(),
+    focus: () => mark(), blur: () => mark(),
     keydown(event) {
       const move = keys[event.key];
       if (!move) return;
       event.preventDefault();
       shown.at = Math.max(0, Math.min(shown.levels.length - 1, shown.at + move[0]));
-      if (move[1]) { edit(shown.at, rounded(shown.levels[shown.at] + move[1] * 0.25, shown.low)); done(); }
+      if (move[1]) {
+        shown.levels[shown.at] = rounded(shown.levels[shown.at] + move[1] * 0.25, shown.low);
+        edit(shown.at, shown.levels[shown.at]);
+        done();
+      }
       mark();
     },
   };

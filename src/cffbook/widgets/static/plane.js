@@ -1,7 +1,7 @@
 // The phase plane as a drawing: basins, nullclines, fixed points, the path of the state, and the state itself, which can be moved.
 
 import { basins, fixedPoints, nullcline, rateGrid } from "./analysis.js";
-import { drawn, symbol } from "./dom.js";
+import { drawn, onDrag, symbol } from "./dom.js";
 
 const SIZE = 300, LEFT = 34, TOP = 8, WIDTH = SIZE + LEFT + 10, GRID = 101, BASIN = 65;
 
@@ -58,9 +58,7 @@ function listen(node, shown, { put, letGo }) {
     return [within(shown.low + ((event.clientX - box.left) * scale - LEFT) * span), within(shown.high - ((event.clientY - box.top) * scale - TOP) * span)];
   };
   const keys = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-  node.addEventListener("pointerdown", (event) => { node.setPointerCapture(event.pointerId); put(place(event)); });
-  node.addEventListener("pointermove", (event) => { if (node.hasPointerCapture(event.pointerId)) put(place(event)); });
-  for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, letGo);
+  onDrag(node, { move: (event) => put(place(event)), end: letGo });
   node.addEventListener("keydown", (event) => {
     if (event.key === "Enter" || event.key === " ") letGo();
     else if (keys[event.key]) put(shown.now.map((value, i) => within(value + keys[event.key][i] * (shown.high - shown.low) / 40)));

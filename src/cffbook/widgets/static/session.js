@@ -11,15 +11,19 @@ export const SETTINGS = ["values", "scheme", "sensory", "self_polarity", "unfold
 // `changed()` is called when there is something new to draw. `at` is where the cursor is, in samples.
 export function makeSession(model, changed) {
   const session = {
-    inputs: [], start: [0, 0], at: 0, speed: 20,
+    inputs: [], start: [0, 0], at: 0, speed: 20, committing: false,
     lines: (t) => linesOf(session.settings.scheme, session.inputs[Math.min(Math.max(t, 0), session.inputs.length - 1)]),
-    read() {
+    readSettings() {
       session.settings = Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
       session.circuit = makeCircuit(session.settings);
       session.key = JSON.stringify(session.settings); // what pictures that do not depend on the signal are drawn from
+      session.simulate();
+    },
+    readSignal() {
+      if (session.committing) return;
       session.inputs = model.get("inputs").map((pair) => [...pair]);
       session.start = [...model.get("start")];
-      session.at = Math.min(session.at, session.inputs.length);
+      session.at = session.inputs.length;
       session.simulate();
     },
     // potentials after every unfold, so that the state moves as the solver moves it
@@ -37,8 +41,10 @@ export function makeSession(model, changed) {
       session.simulate();
     },
     commit() {
+      session.committing = true; // what it sets now is what it has
       model.set("inputs", session.inputs.map((pair) => [...pair]));
       model.set("start", [...session.start]);
+      session.committing = false;
       model.save_changes();
     },
     edit(t, pair) {
