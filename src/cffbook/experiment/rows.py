@@ -81,8 +81,9 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
         ValueError: an unknown tier, or a task without it; the known ones are listed.
     """
     check_known("tier", tier, TIERS)
-    check_known("task", task, {name for name, _ in tiers()})
-    options, recipe = tiers()[task, tier]
+    budgets = tiers()
+    check_known("task", task, {name for name, _ in budgets})
+    options, recipe = budgets[task, tier]
     if tier == "full" and task in ARENA and rate == ATTENTION_RATE:
         rate = PUBLISHED_RATE
     # A thousand updates are too few to overfit, and drawing what drops out takes a processor a third of its time.
