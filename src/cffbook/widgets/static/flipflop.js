@@ -6,20 +6,30 @@ import { choice, element, holdButton, keepKeys, onceAFrame, symbol } from "./dom
 import { bitLane, inputLane, potentialLane } from "./lanes.js";
 import { parameterPanel } from "./parameters.js";
 import { phasePlane } from "./plane.js";
-import { bitOf, linesOf, makeSession, SETTINGS } from "./session.js";
-import { synapsesOnto } from "./simulation.js";
+import { bind, makeSession } from "./session.js";
+import { makeCircuit, synapsesOnto } from "./simulation.js";
 
 const TAIL = 16; // samples of the path in the phase plane
 const COMMANDS = [["set", [1, 0], "Set"], ["reset", [0, 1], "Reset"], ["both", [1, 1], "Both"], ["wait", [0, 0], "Wait"]];
 const SPEEDS = [[4, "slow"], [20, "20 samples a second"], [60, "fast"]];
 
+const linesOf = (scheme, [set, reset]) => (scheme === "shared" ? [set - reset] : [set, reset]);
+// one pair; a sample of its signal is [u_a, u_b]
+const PAIR = {
+  settings: ["values", "scheme", "sensory", "self_polarity", "unfolds", "elapsed"], signal: ["inputs"], silent: [0, 0],
+  circuit: makeCircuit, key: JSON.stringify, lines: ({ scheme }, sample) => linesOf(scheme, sample),
+  read: (model) => model.get("inputs").map((pair) => [...pair]),
+  write(model, { inputs, start }) {
+    model.set("inputs", inputs.map((pair) => [...pair]));
+    model.set("start", [...start]);
+  },
+};
+
 // Draws the widget into `el` and returns what undoes it.
 export function renderFlipFlop({ model, el }) {
   const update = onceAFrame(() => draw());
-  const session = makeSession(model, update);
+  const session = makeSession(model, PAIR, update);
   const parts = makeParts(session, model);
-  session.readSettings();
-  session.readSignal();
   let drawnKey = null;
   const draw = () => {
     parts.lanes(session);
@@ -29,20 +39,17 @@ export function renderFlipFlop({ model, el }) {
     parts.verdict(session);
     parts.panel.show(session.settings);
   };
-  const events = [...SETTINGS.map((name) => [`change:${name}`, session.readSettings]), ...["inputs", "start"].map((name) => [`change:${name}`, session.readSignal])];
-  for (const [event, call] of events) model.on(event, call);
+  session.readSettings();
+  session.readSignal();
   el.classList.add("cff");
   el.append(...parts.nodes);
   keepKeys(el);
   draw();
-  return () => {
-    session.stop();
-    for (const [event, call] of events) model.off(event, call);
-  };
+  return bind(model, session, PAIR);
 }
 
 function makeParts(session, model) {
-  const settings = Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
+  const settings = Object.fromEntries(PAIR.settings.map((name) => [name, model.get(name)]));
   const panel = parameterPanel(structuredClone(settings), (traits) => {
     for (const [name, value] of Object.entries(traits)) model.set(name, value);
     model.save_changes();
@@ -94,6 +101,12 @@ function commands(session) {
   return element("div", { class: "cff-commands", role: "group", "aria-label": "input lines" }, ...buttons);
 }
 
+// The bit that potentials hold, or null where nothing tells the neurons apart.
+function bitOf([a, b], { low, high }) {
+  if (Math.abs(a - b) < 0.01 * (high - low)) return null;
+  return a > b ? 1 : 0;
+}
+
 // The bit, the latch condition as a light, and what else is to be said.
 function statusLine() {
   const bit = element("strong", { class: "cff-bit" }), light = element("span", { class: "cff-light", "aria-hidden": "true" });
@@ -123,7 +136,7 @@ function statusLine() {
       say();
     },
     warn({ potentials, circuit, settings }) {
-      const swings = inLockStep(potentials, makePlane(circuit, linesOf(settings.scheme, [0, 0])));
+      const swings = inLockStep(potentials(), makePlane(circuit, linesOf(settings.scheme, [0, 0])));
       note.textContent = swings ? "Lock-step: the step is too long, both neurons swing together. Take more unfolds." : "";
     },
   };
@@ -153,13 +166,13 @@ function laneStack(session) {
     element("button", { type: "button", class: "cff-button", onclick: () => session.clear() }, "Clear signal"), speed.node, clock);
   return {
     node: element("div", { class: "cff-time" }, element("div", { class: "cff-lanes" }, ...made.map((each) => each.node), bits.node, potentials.node, cursor), time, bar),
-    show({ inputs, settings, potentials: values, fine, circuit }) {
+    show({ inputs, settings, potentials: all, fine, circuit }) {
       const shared = settings.scheme === "shared", { low, high } = makePlane(circuit, linesOf(settings.scheme, [0, 0]));
       made.forEach((each, which) => { each.node.style.display = (which === 2) === shared ? "" : "none"; });
       if (shared) made[2].show(inputs.map(([set, reset]) => set - reset), -1);
       else [0, 1].forEach((which) => made[which].show(inputs.map((pair) => pair[which]), 0));
       potentials.show(fine, inputs.length, low, high);
-      bits.show(values.slice(1).map((v) => bitOf(v, { low, high })));
+      bits.show(all().slice(1).map((v) => bitOf(v, { low, high })));
       time.max = inputs.length;
     },
     cursor({ at, inputs }) {

@@ -1,69 +1,74 @@
-// What a flip-flop does in the window: the signal, the potentials it causes, and the clock that moves on.
+// What a circuit does in the window: the signal, the potentials it causes, and the clock that moves on.
 // The window has T samples and all of them have happened; a new sample at the end pushes the first one out.
 
 import { reducedMotion } from "./dom.js";
-import { makeCircuit, run } from "./simulation.js";
+import { run } from "./simulation.js";
 
-const LEAST = 2, SETTLE = 14; // samples for which a short press lasts, and for which a released pair is watched
+const LEAST = 2, SETTLE = 14; // samples for which a short press lasts, and for which a released circuit is watched
 
-export const SETTINGS = ["values", "scheme", "sensory", "self_polarity", "unfolds", "elapsed"];
-
+// `kind` says what the circuit is made from and what a sample of the signal is:
+//   settings   names of the traits that it depends on         circuit(settings), lines(settings, sample), key(settings)
+//   silent     a sample in which nothing is pressed           read(model) -> samples, write(model, samples)
 // `changed()` is called when there is something new to draw. `at` is where the cursor is, in samples.
-export function makeSession(model, changed) {
+export function makeSession(model, kind, changed) {
   const session = {
-    inputs: [], start: [0, 0], at: 0, speed: 20, committing: false,
-    lines: (t) => linesOf(session.settings.scheme, session.inputs[Math.min(Math.max(t, 0), session.inputs.length - 1)]),
+    inputs: [], start: [], at: 0, speed: 20, committing: false,
+    lines: (t) => kind.lines(session.settings, session.inputs[Math.min(Math.max(t, 0), session.inputs.length - 1)]),
     readSettings() {
-      session.settings = Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
-      session.circuit = makeCircuit(session.settings);
-      session.key = JSON.stringify(session.settings); // what pictures that do not depend on the signal are drawn from
+      session.settings = Object.fromEntries(kind.settings.map((name) => [name, model.get(name)]));
+      session.circuit = kind.circuit(session.settings);
+      session.key = kind.key(session.settings); // what pictures that do not depend on the signal are drawn from
       session.simulate();
     },
     readSignal() {
       if (session.committing) return;
-      session.inputs = model.get("inputs").map((pair) => [...pair]);
-      session.start = [...model.get("start")];
+      session.inputs = kind.read(model);
+      session.start = model.get("start").flat();
       session.at = session.inputs.length;
       session.simulate();
     },
     // potentials after every unfold, so that the state moves as the solver moves it
     simulate() {
-      const { unfolds, elapsed } = session.settings, each = { ...session.circuit, unfolds: 1 };
-      const lines = session.inputs.flatMap((_, t) => Array(unfolds).fill(session.lines(t)));
-      session.fine = [session.start, ...run(each, lines, session.start, elapsed / unfolds)];
-      session.potentials = session.fine.filter((_, k) => k % unfolds === 0);
+      if (session.start.length !== session.circuit.neurons) return; // the start comes next
+      session.fine = [Float64Array.from(session.start)];
+      session.inputs.forEach((_, t) => session.advance(t));
       changed();
     },
-    append(pair) {
-      session.start = [...session.potentials[1]];
+    advance(t) {
+      const { unfolds, elapsed = 1 } = session.settings, each = { ...session.circuit, unfolds: 1 };
+      session.fine.push(...run(each, Array(unfolds).fill(session.lines(t)), session.fine.at(-1), elapsed / unfolds));
+    },
+    potentials: () => session.fine.filter((_, k) => k % session.settings.unfolds === 0),
+    append(sample) {
+      kind.passed?.(session, session.inputs[0]);
+      session.fine.splice(0, session.settings.unfolds);
+      session.start = [...session.fine[0]];
       session.inputs.shift();
-      session.inputs.push([...pair]);
-      session.simulate();
+      session.inputs.push(sample);
+      session.advance(session.inputs.length - 1);
+      changed();
     },
     commit() {
       session.committing = true; // what it sets now is what it has
-      model.set("inputs", session.inputs.map((pair) => [...pair]));
-      model.set("start", [...session.start]);
+      kind.write(model, session);
       session.committing = false;
       model.save_changes();
     },
-    edit(t, pair) {
-      session.inputs[t] = pair;
+    edit(t, sample) {
+      session.inputs[t] = sample;
       session.simulate();
     },
     // the state is put somewhere and left alone for the whole window
     put(v) {
       session.stop();
       session.start = [...v];
-      session.inputs = session.inputs.map(() => [0, 0]);
+      session.inputs = session.inputs.map(() => kind.silent);
       session.at = 0;
       session.simulate();
     },
     clear() {
-      session.stop();
+      session.put(session.start);
       session.at = session.inputs.length;
-      session.inputs = session.inputs.map(() => [0, 0]);
-      session.simulate();
       session.commit();
     },
     seek(at) {
@@ -74,25 +79,27 @@ export function makeSession(model, changed) {
     // the unfold that the cursor points at
     index: () => Math.round(session.at * session.settings.unfolds),
   };
-  return Object.assign(session, clock(session, changed));
+  return Object.assign(session, clock(session, kind.silent, changed));
 }
 
-// The bit that potentials hold, or null where nothing tells the neurons apart.
-export function bitOf([a, b], { low, high }) {
-  if (Math.abs(a - b) < 0.01 * (high - low)) return null;
-  return a > b ? 1 : 0;
+// Reads again what changes in the model, and returns what undoes it.
+export function bind(model, session, kind) {
+  const events = [...kind.settings.map((name) => [`change:${name}`, session.readSettings]), ...[...kind.signal, "start"].map((name) => [`change:${name}`, session.readSignal])];
+  for (const [event, call] of events) model.on(event, call);
+  return () => {
+    session.stop();
+    for (const [event, call] of events) model.off(event, call);
+  };
 }
 
-export const linesOf = (scheme, [set, reset]) => (scheme === "shared" ? [set - reset] : [set, reset]);
-
-// press(pair) holds lines on until release(); replay() lets the window pass by again; stop() ends both at once.
-function clock(session, changed) {
-  const state = { held: false, pair: [0, 0], least: 0, rest: 0, ticking: false, last: 0 };
+// press(sample) repeats a sample until release(); one(sample) gives it once; replay() lets the window pass by again; stop() ends all.
+function clock(session, silent, changed) {
+  const state = { held: false, sample: silent, least: 0, rest: 0, ticking: false, last: 0 };
   const due = () => state.held || state.least > 0 || state.rest > 0;
   const next = () => {
     const on = state.held || state.least > 0;
     if (on) state.least -= 1; else state.rest -= 1;
-    session.append(on ? state.pair : [0, 0]);
+    session.append(on ? state.sample : silent);
   };
   const finish = () => {
     state.ticking = false;
@@ -116,15 +123,20 @@ function clock(session, changed) {
     requestAnimationFrame(tick);
   };
   return {
-    press(pair) {
+    press(sample) {
       session.at = session.inputs.length;
-      Object.assign(state, { held: true, pair, least: LEAST, rest: SETTLE });
+      Object.assign(state, { held: true, sample, least: LEAST, rest: SETTLE });
       if (!reducedMotion()) begin();
     },
     release() {
       state.held = false;
       if (!reducedMotion()) return;
       while (due()) next();
+      finish();
+    },
+    one(sample) {
+      session.stop();
+      session.append(sample);
       finish();
     },
     replay() {
