@@ -117,23 +117,23 @@ def test_a_bar_is_met_from_the_asked_ratio_on_and_not_below():
 def test_what_is_asked_to_be_at_most_is_met_up_to_it():
     long = "long-d64-b1-t1000000-train-2"
     for seconds, verdict in ((4.9, "met"), (5.0, "met"), (5.1, "missed")):
-        assert standing("a sequence of T = 1,000,000: time", comparison(long, {"memory": seconds}))[1] == verdict
+        assert standing("one sequence of 1,000,000: time", comparison(long, {"memory": seconds}))[1] == verdict
     for gigabytes, verdict in ((1.9, "met"), (2.1, "missed")):
-        assert standing("a sequence of T = 1,000,000: memory", comparison(long, None, {"memory": int(1e9 * gigabytes)})) == (gigabytes, verdict)
+        assert standing("one sequence of 1,000,000: memory", comparison(long, None, {"memory": int(1e9 * gigabytes)})) == (gigabytes, verdict)
     arrays = comparison("time-d128-b8-t4096-train-2", None, {"memory": 4 * 8 * 4096 * 128 * 3})
-    assert standing("memory in outputs, T = 4,096", arrays) == (3.0, "met")
+    assert standing("memory in output-sized arrays, T = 4,096", arrays) == (3.0, "met")
 
 
 def test_a_second_core_is_compared_with_the_record_of_one():
     one, two = (comparison(f"threads-d128-b32-t4096-train-{threads}", {"memory": seconds}) for threads, seconds in ((1, 1.7), (2, 1.0)))
-    assert standing("two cores", two) == (None, results.DASH)
-    assert standing("two cores", one, two) == (1.7, "met")
+    assert standing("one core", two) == (None, results.DASH)
+    assert standing("one core", one, two) == (1.7, "met")
 
 
 def test_nothing_is_said_of_what_was_not_measured():
     assert {row[2:] for row in speed.table([]).rows} == {(results.DASH,) * 3}
     killed = comparison("ncps-d128-b32-t256-train-2", None, {"ncps LTC": None})
-    assert standing("ncps LTC, fully connected, equal neurons: memory", killed) == (None, results.DASH)
+    assert standing("LTC of ncps, equal neurons: memory", killed) == (None, results.DASH)
 
 
 def test_the_table_has_a_line_for_every_bar_and_the_command_prints_it(tmp_path, capsys):
@@ -150,7 +150,7 @@ def test_the_command_measures_the_case_it_is_told_and_says_what_was_asked_of_it(
     monkeypatch.setattr(command, "run", lambda case: seen.append(case.name) or comparison(case.name, {"attention": 20.0}))
     command.main(["--case", "time-d128-b8-t4096-train-2", "--results", str(tmp_path)])
     assert seen == ["time-d128-b8-t4096-train-2"] and [each.name for each in speed.load_comparisons(tmp_path)] == seen
-    assert "causal attention, T = 4,096: 20.0 times faster, asked 10: met" in capsys.readouterr().out
+    assert "causal attention, T = 4,096: 20.0 times, asked 10: met" in capsys.readouterr().out
     seen.clear()
     command.main(["--results", str(tmp_path)])
     assert seen == [case.name for case in speed.cases() if case.group != "smoke"]

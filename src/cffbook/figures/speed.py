@@ -1,5 +1,6 @@
 """Figures of speed: time and memory over the length of sequences, what was asked against what was measured, what the machine's limits leave."""
 
+import math
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -74,7 +75,8 @@ def _point(found: Comparison, layer: str, quantity: str) -> tuple[float, str] | 
 def bars_met(comparisons: Sequence[Comparison]) -> "Figure":
     """How far each of `cffbook.speed.bars` is reached: bars of measured over asked, log axis, with a line where what was asked is met.
 
-    Whiskers span the rounds of a comparison. A diamond is the proposal's own flip-flop in the layer's place.
+    What was measured stands in the bar, what was asked beside its name. Whiskers span the rounds of a comparison. A diamond is the
+    proposal's own flip-flop in the layer's place.
 
     Args:
         comparisons: any; a bar without a record stays empty and says so.
@@ -88,7 +90,9 @@ def bars_met(comparisons: Sequence[Comparison]) -> "Figure":
     names, said = [bar.name for bar in shown], [_said(bar, value) for bar, value in zip(shown, found, strict=True)]
     spans = [_span(bar, reach, comparisons) for bar, reach in zip(shown, reaches, strict=True)]
     figure.add_bar(
-        x=reaches, y=names, orientation="h", text=said, textposition="none", hovertemplate="%{y}<br>%{text}<extra></extra>", showlegend=False,
+        x=reaches, y=names, orientation="h", customdata=said, hovertemplate="%{y}<br>%{customdata}<extra></extra>", showlegend=False,
+        text=["" if value is None else bar.said(value) for bar, value in zip(shown, found, strict=True)],
+        textposition="inside", insidetextanchor="start", textangle=0, constraintext="none", textfont={"size": 11},
         marker={"color": [GOOD if reach is not None and reach >= 1 else OURS for reach in reaches]},
         error_x={"array": [high for _, high in spans], "arrayminus": [low for low, _ in spans], "symmetric": False, "color": GREY, "thickness": 1},
     )  # fmt: skip
@@ -100,9 +104,14 @@ def bars_met(comparisons: Sequence[Comparison]) -> "Figure":
     )  # fmt: skip
     figure.add_vline(x=1, line={"color": GREY, "width": 2})
     figure.add_annotation(x=0, y=1, yref="paper", text="as asked", showarrow=False, yanchor="bottom")  # x is a logarithm
-    figure.update_xaxes(title="measured, of what was asked", type="log", tickvals=[0.1, 0.2, 0.5, 1, 2, 5, 10])
-    figure.update_yaxes(autorange="reversed", automargin=True, categoryorder="array", categoryarray=names)
-    return _dress(figure, any(value is not None for value in found), 160 + 24 * len(shown))
+    ends = [1.0, *(reach for reach in reaches if reach), *(bar.reach(value) for bar, value in other)]
+    # Bars begin far enough on the left for the shortest to have room for its number.
+    left, right = min(ends) / 3, max(ends) * 1.3
+    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if left < tick < right]
+    figure.update_xaxes(title="measured, of what was asked", type="log", range=[math.log10(left), math.log10(right)], tickvals=ticks)
+    figure.update_yaxes(autorange="reversed", automargin=True, tickvals=names, ticktext=[f"{bar.name} ({bar.asked:g})" for bar in shown])
+    _dress(figure, any(value is not None for value in found), 160 + 24 * len(shown))
+    return figure.update_layout(legend={"x": 1, "xanchor": "right"})
 
 
 def _said(bar: Bar, value: float | None) -> str:
@@ -133,10 +142,10 @@ def shares_of_limits(comparisons: Sequence[Comparison]) -> "Figure":
                  for value, share in zip(values, rows.values(), strict=True)]  # fmt: skip
         figure.add_bar(x=values, y=list(rows), name=part, orientation="h", marker={"color": colour}, text=[f"{value:.0f} %" for value in values],
                        textposition="inside", hovertext=hover, hoverinfo="text")  # fmt: skip
-    figure.update_layout(barmode="stack")
     figure.update_xaxes(title="share of the measured time (%)", range=[0, 100])
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return _dress(figure, bool(rows), 160 + 60 * max(1, len(rows)))
+    _dress(figure, bool(rows), 160 + 60 * max(1, len(rows)))
+    return figure.update_layout(barmode="stack", legend={"traceorder": "normal"})
 
 
 def shares(comparisons: Sequence[Comparison]) -> dict[str, Mapping[str, float]]:

@@ -79,34 +79,34 @@ class Bar:
 def quantities() -> Mapping[str, Quantity]:
     """What can be asked for, by name."""
     return {
-        "time": Quantity("times faster", True, lambda here, bar, ours, found: here.ratio(bar.layer, ours)),
-        "memory": Quantity("times less", True, _memory_ratio),
-        "cores": Quantity("times faster", True, _second_core),
+        "time": Quantity("times", True, lambda here, bar, ours, found: here.ratio(bar.layer, ours)),
+        "memory": Quantity("times", True, _memory_ratio),
+        "cores": Quantity("times", True, _second_core),
         "seconds": Quantity("s", False, lambda here, bar, ours, found: here.median(ours)),
         "gigabytes": Quantity("GB", False, lambda here, bar, ours, found: _scaled(here.memory[ours], 1e9)),
-        "outputs": Quantity("output-sized arrays", False, _outputs),
+        "outputs": Quantity("arrays", False, _outputs),
     }
 
 
 def bars() -> tuple[Bar, ...]:
     """All that was asked."""
-    lstm = (("d64", "b8", 1), ("d64", "b32", 1), ("d128", "b8", 2), ("d128", "b32", 2))
+    lstm = ((64, 8, 1), (64, 32, 1), (128, 8, 2), (128, 32, 2))
     return (
-        Bar("ncps LTC, fully connected, equal neurons: time", "ncps-d128-b32-t256-train-2", "ncps LTC", "time", 300),
-        Bar("ncps LTC, fully connected, equal neurons: memory", "ncps-d128-b32-t256-train-2", "ncps LTC", "memory", 500),
-        *(Bar(f"LSTM, {d}, {batch}, T = {time:,}", f"recurrent-{d}-{batch}-t{time}-train-2", "lstm", "time", asked)
+        Bar("LTC of ncps, equal neurons: time", "ncps-d128-b32-t256-train-2", "ncps LTC", "time", 300),
+        Bar("LTC of ncps, equal neurons: memory", "ncps-d128-b32-t256-train-2", "ncps LTC", "memory", 500),
+        *(Bar(f"LSTM, d = {d}, B = {batch}, T = {time:,}", f"recurrent-d{d}-b{batch}-t{time}-train-2", "lstm", "time", asked)
           for d, batch, asked in lstm for time in (1024, 4096)),
         Bar("causal attention, T = 4,096", "time-d128-b8-t4096-train-2", "attention", "time", 10),
         Bar("causal attention, T = 16,384", "time-d128-b8-t16384-train-2", "attention", "time", 45),
-        Bar("own definition, one unfold", "definition-d64-b8-t512-train-2", "memory, sequential", "time", 200),
-        Bar("own definition, plain, six unfolds", "definition_six-d64-b8-t512-train-2", f"{PROPOSAL}, sequential", "time", 200),
-        Bar("accelerated ncps LTC, fully connected", "accelerate-d64-b32-t256-train-2", "ncps LTC", "time", 12),
-        Bar("accelerated ncps NCP", "accelerate_ncp-d64-b32-t256-train-2", "ncps NCP", "time", 30),
-        Bar("a sequence of T = 1,000,000: time", "long-d64-b1-t1000000-train-2", "memory", "seconds", 5),
-        Bar("a sequence of T = 1,000,000: memory", "long-d64-b1-t1000000-train-2", "memory", "gigabytes", 2),
-        Bar("two cores against one", "threads-d128-b32-t4096-train-2", "memory", "cores", 1.6),
-        Bar("memory in outputs, T = 4,096", "time-d128-b8-t4096-train-2", "memory", "outputs", 3),
-        Bar("memory in outputs, T = 16,384", "time-d128-b8-t16384-train-2", "memory", "outputs", 3),
+        Bar("its own definition, one unfold", "definition-d64-b8-t512-train-2", "memory, sequential", "time", 200),
+        Bar("its own definition, plain, six unfolds", "definition_six-d64-b8-t512-train-2", f"{PROPOSAL}, sequential", "time", 200),
+        Bar("LTC of ncps, accelerated", "accelerate-d64-b32-t256-train-2", "ncps LTC", "time", 12),
+        Bar("NCP of ncps, accelerated", "accelerate_ncp-d64-b32-t256-train-2", "ncps NCP", "time", 30),
+        Bar("one sequence of 1,000,000: time", "long-d64-b1-t1000000-train-2", "memory", "seconds", 5),
+        Bar("one sequence of 1,000,000: memory", "long-d64-b1-t1000000-train-2", "memory", "gigabytes", 2),
+        Bar("one core, against two", "threads-d128-b32-t4096-train-2", "memory", "cores", 1.6),
+        Bar("memory in output-sized arrays, T = 4,096", "time-d128-b8-t4096-train-2", "memory", "outputs", 3),
+        Bar("memory in output-sized arrays, T = 16,384", "time-d128-b8-t16384-train-2", "memory", "outputs", 3),
     )  # fmt: skip
 
 
