@@ -116,14 +116,19 @@ class MemoryWidget(anywidget.AnyWidget):
         self._pass([known.index(symbol) for symbol in symbols], [[]] * len(symbols))
 
     def _pass(self, tape: list[int], pressed: list) -> None:
-        window, gone = len(self.tape), min(len(tape), len(self.tape))
-        start = self.potentials[gone - 1].tolist()
-        state = self.state
-        for symbol in self.tape[:gone]:
-            if symbol >= 0 and self.layer["automaton"]:
-                state = self.layer["automaton"]["next"][state][symbol]
+        window = len(self.tape)
         with self.hold_sync():
-            self.tape, self.pressed, self.start, self.state = (self.tape + tape)[-window:], (self.pressed + pressed)[-window:], start, state
+            for at in range(0, len(tape), window):  # what leaves the window is in the start and in the automaton's state
+                more, touched = tape[at : at + window], pressed[at : at + window]
+                self.start, self.state = self.potentials[len(more) - 1].tolist(), self._state_after(self.tape[: len(more)])
+                self.tape, self.pressed = (self.tape + more)[-window:], (self.pressed + touched)[-window:]
+
+    def _state_after(self, symbols: list[int]) -> int:
+        state, automaton = self.state, self.layer["automaton"]
+        for symbol in symbols:
+            if symbol >= 0 and automaton:
+                state = automaton["next"][state][symbol]
+        return state
 
     def __repr__(self) -> str:
         synapses = len((self.layer["lateral"] or {"source": []})["source"])
