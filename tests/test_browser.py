@@ -128,7 +128,7 @@ def test_a_slider_moves_a_figure_without_a_kernel(reader: Reader, site: str, pag
 
 def test_widgets_compute_on_the_page_also_when_it_is_opened_as_a_file(reader: Reader, pages: Path) -> None:
     found = [name for name in names(pages) if 'class="cffbook-widget"' in (pages / name).read_text(encoding="utf-8")]
-    assert {"index.html", "flip_flop.html", "notebooks/playground.html"} <= set(found)
+    assert {"index.html", "flip_flop.html", "memory_layer.html", "notebooks/playground.html"} <= set(found)
     for name in found:
         reader.errors.clear()
         reader.page.goto((pages / name).as_uri())

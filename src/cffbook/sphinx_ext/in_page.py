@@ -14,9 +14,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from cffbook.sphinx_ext import offline
-from cffbook.widgets import FlipFlopWidget, assembly
+from cffbook.widgets import FlipFlopWidget, MemoryWidget, assembly
 
-KINDS = {"flip_flop": FlipFlopWidget}
+KINDS = {"flip_flop": FlipFlopWidget, "memory": MemoryWidget}
 SCRIPT, STYLE = "in_page.js", "in_page.css"
 
 

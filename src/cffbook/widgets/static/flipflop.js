@@ -17,7 +17,7 @@ const linesOf = (scheme, [set, reset]) => (scheme === "shared" ? [set - reset] :
 // one pair; a sample of its signal is [u_a, u_b]
 const PAIR = {
   settings: ["values", "scheme", "sensory", "self_polarity", "unfolds", "elapsed"], signal: ["inputs"], silent: [0, 0],
-  circuit: makeCircuit, key: JSON.stringify, lines: ({ scheme }, sample) => linesOf(scheme, sample),
+  circuit: makeCircuit, key: JSON.stringify, lines: ({ scheme }, sample) => linesOf(scheme, sample), elapsed: ({ elapsed }) => elapsed,
   read: (model) => model.get("inputs").map((pair) => [...pair]),
   write(model, { inputs, start }) {
     model.set("inputs", inputs.map((pair) => [...pair]));

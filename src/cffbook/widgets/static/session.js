@@ -8,7 +8,9 @@ const LEAST = 2, SETTLE = 14; // samples for which a short press lasts, and for 
 
 // `kind` says what the circuit is made from and what a sample of the signal is:
 //   settings   names of the traits that it depends on         circuit(settings), lines(settings, sample), key(settings)
-//   silent     a sample in which nothing is pressed           read(model) -> samples, write(model, samples)
+//   elapsed(settings, sample), the time that a sample takes
+//   silent     a sample in which nothing is pressed           read(model, session) -> samples, write(model, session)
+//   signal     names of the traits that hold it               passed(session, sample), if there is more to keep than potentials
 // `changed()` is called when there is something new to draw. `at` is where the cursor is, in samples.
 export function makeSession(model, kind, changed) {
   const session = {
@@ -22,7 +24,7 @@ export function makeSession(model, kind, changed) {
     },
     readSignal() {
       if (session.committing) return;
-      session.inputs = kind.read(model);
+      session.inputs = kind.read(model, session);
       session.start = model.get("start").flat();
       session.at = session.inputs.length;
       session.simulate();
@@ -35,13 +37,13 @@ export function makeSession(model, kind, changed) {
       changed();
     },
     advance(t) {
-      const { unfolds, elapsed = 1 } = session.settings, each = { ...session.circuit, unfolds: 1 };
+      const { unfolds } = session.circuit, each = { ...session.circuit, unfolds: 1 }, elapsed = kind.elapsed(session.settings, session.inputs[t]);
       session.fine.push(...run(each, Array(unfolds).fill(session.lines(t)), session.fine.at(-1), elapsed / unfolds));
     },
-    potentials: () => session.fine.filter((_, k) => k % session.settings.unfolds === 0),
+    potentials: () => session.fine.filter((_, k) => k % session.circuit.unfolds === 0),
     append(sample) {
       kind.passed?.(session, session.inputs[0]);
-      session.fine.splice(0, session.settings.unfolds);
+      session.fine.splice(0, session.circuit.unfolds);
       session.start = [...session.fine[0]];
       session.inputs.shift();
       session.inputs.push(sample);
@@ -77,7 +79,7 @@ export function makeSession(model, kind, changed) {
       changed();
     },
     // the unfold that the cursor points at
-    index: () => Math.round(session.at * session.settings.unfolds),
+    index: () => Math.round(session.at * session.circuit.unfolds),
   };
   return Object.assign(session, clock(session, kind.silent, changed));
 }
