@@ -17,12 +17,13 @@ from cffbook.recurrence import sequential
 
 MODULES = {  # imported when first asked for: what they need is optional
     "fused_cpu": "cffbook.recurrence.fused_cpu",
+    "fused_gpu": "cffbook.recurrence.fused_gpu",
     "basins": "cffbook.recurrence.basins",
     "newton": "cffbook.recurrence.newton",
 }
 
 
-NEEDS = {"fused_cpu": "numba"}
+NEEDS = {"fused_cpu": "numba", "fused_gpu": "triton"}
 FUSED = tuple(NEEDS)
 logger = logging.getLogger("cffbook.recurrence")
 
@@ -49,8 +50,8 @@ def find(name: str) -> ModuleType:
 def choose(cell, inputs: Tensor) -> str:
     """The backend that `auto` takes for this cell and device: a fused one wherever it runs, else the definition.
 
-    On the CPU one pass is faster than all others from a single sample on (the benchmarks show by how much). What was
-    taken is logged at level DEBUG under "cffbook.recurrence".
+    On the CPU one pass is faster than all others from a single sample on (the benchmarks show by how much); on a GPU nothing
+    has been measured. What was taken is logged at level DEBUG under "cffbook.recurrence".
     """
     name = next((name for name in FUSED if _runs(name, cell, inputs)), "sequential")
     logger.debug("auto takes %s for %s with inputs %s on %s", name, type(cell).__name__, tuple(inputs.shape), inputs.device)

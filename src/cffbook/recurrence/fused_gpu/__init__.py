@@ -10,7 +10,6 @@ import os
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.forms import Pairs
 from cffbook.solver import SemiImplicitEuler
 
 LEAST = (8, 0)  # compute capability that Triton supports
@@ -30,7 +29,7 @@ def refusal(cell, inputs: Tensor) -> str | None:
         return f"computes in float32 or float64, got {like.dtype}: convert the layer, or use backend='sequential'"
     if torch._C._are_functorch_transforms_active():
         return "has no rule for the transforms of torch.func, which PyTorch does not take for custom operators: use backend='sequential'"
-    if not isinstance(cell.form(), Pairs):
+    if getattr(cell, "tile_size", None) != 0:
         return "expects independent flip-flops, got a cell whose neurons are coupled in other ways: use backend='sequential'"
     return None
 

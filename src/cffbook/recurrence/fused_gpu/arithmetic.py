@@ -16,10 +16,9 @@ triton = require("triton", extra="gpu", purpose=PURPOSE)
 tl = require("triton.language", extra="gpu", purpose=PURPOSE)
 
 LOG2E = tl.constexpr(math.log2(math.e))
-# Where x is cut off: a gate is then as good as shut, and the product of three of the powers is still a number.
+# Where x is cut off: a gate is then as good as shut, and the product of three of the powers is still a number. From |x| of this
+# size on, the derivative of the gate is 0.
 LIMIT_SINGLE, LIMIT_DOUBLE = tl.constexpr(30.0), tl.constexpr(300.0)
-# |z| from which on the derivative of the gate is 0.
-FLAT_SINGLE, FLAT_DOUBLE = tl.constexpr(30 / math.log2(math.e)), tl.constexpr(300 / math.log2(math.e))
 LARGEST_SINGLE, LARGEST_DOUBLE = tl.constexpr((2 - 2.0**-23) * 2.0**127), tl.constexpr((2 - 2.0**-52) * 2.0**1023)
 
 
@@ -42,17 +41,18 @@ def inverse(x, FAST: tl.constexpr):
 
 
 @triton.jit
-def odds(z, FAST: tl.constexpr):
-    """1 / s(z), at most 1 + 2^30 in float32 and 1 + 2^300 in float64; NaN stays NaN."""
-    limit: tl.constexpr = LIMIT_DOUBLE if z.dtype == tl.float64 else LIMIT_SINGLE
-    return 1.0 + power_of_two(tl.minimum(z * -LOG2E, limit, propagate_nan=tl.PropagateNan.ALL), FAST)
+def odds(slope, away, FAST: tl.constexpr):
+    """1 / s(slope * away), at most 1 + 2^30 in float32 and 1 + 2^300 in float64; NaN stays NaN."""
+    limit: tl.constexpr = LIMIT_DOUBLE if away.dtype == tl.float64 else LIMIT_SINGLE
+    # The slope's factor comes first, so that it is multiplied once and not in every unfold.
+    return 1.0 + power_of_two(tl.minimum(slope * -LOG2E * away, limit, propagate_nan=tl.PropagateNan.ALL), FAST)
 
 
 @triton.jit
-def derivative(z, s):
-    """ds/dz of the gate s at z, 0 where it is cut off."""
-    flat: tl.constexpr = FLAT_DOUBLE if z.dtype == tl.float64 else FLAT_SINGLE
-    return tl.where(tl.abs(z) > flat, 0.0, s - s * s)
+def derivative(slope, away, s):
+    """ds/dz of the gate s at z = slope * away, 0 where it is cut off."""
+    limit: tl.constexpr = LIMIT_DOUBLE if away.dtype == tl.float64 else LIMIT_SINGLE
+    return tl.where(tl.abs(slope * -LOG2E * away) > limit, 0.0, s - s * s)
 
 
 @triton.jit

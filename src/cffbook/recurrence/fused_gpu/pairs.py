@@ -41,14 +41,14 @@ def fused_pairs_backward(
     make = torch.empty if lengths is None else torch.zeros
     g_lines, g_start = make(lines.shape, dtype=lines.dtype, device=lines.device), last.clone(memory_format=torch.contiguous_format)
     g_elapsed = lines.new_zeros((batch, elapsed.shape[1], pairs, 2) if timed else (0, 0, 0, 0))
-    sums = torch.zeros(len(values), 2, batch * pairs, dtype=torch.float64, device=lines.device)
+    sums = torch.zeros(batch, pairs, len(values), 2, dtype=torch.float64, device=lines.device)
     if batch * time:
         kept = lines.new_empty((2, unfolds, batch * pairs) if unfolds > MANY else 0)
         told = _contiguous(own, other, given, given if given_other is None else given_other, last)
         constants = {"STEERED": steered, "SHARED": shared, "BOTH": given_other is not None, "TIMED": timed}
         read = _contiguous(lines, values, potential), elapsed, lengths
         _launch(backward, *read, (*told, g_lines, g_start, g_elapsed, sums, kept), unfolds, constants)
-    g_values = sums.unflatten(2, (batch, pairs)).sum(2).transpose(1, 2).to(values.dtype, memory_format=torch.contiguous_format)
+    g_values = sums.sum(0).transpose(0, 1).to(values.dtype, memory_format=torch.contiguous_format)
     return g_lines, g_values, g_start, g_elapsed
 
 

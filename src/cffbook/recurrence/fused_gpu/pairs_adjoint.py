@@ -22,11 +22,10 @@ Sample = namedtuple("Sample", ("u_a", "u_b", "v_a", "v_b", "given_a", "given_b",
 def back_one(of, sums, own, other, after, drive, h, given, STEERED: tl.constexpr, TIMED: tl.constexpr, FAST: tl.constexpr):
     """The adjoint of an unfold of one neuron: gradients of its potential, the other one's, drive and length, and the new sums."""
     away1, away2, away3 = own - of.self_half_activation, other - of.reciprocal_half_activation, other - of.steering_half_activation
-    z1, z2, z3 = of.self_slope * away1, of.reciprocal_slope * away2, of.steering_slope * away3
-    q1, q2 = odds(z1, FAST), odds(z2, FAST)
+    q1, q2 = odds(of.self_slope, away1, FAST), odds(of.reciprocal_slope, away2, FAST)
     q12 = q1 * q2
     if STEERED:
-        q3 = odds(z3, FAST)
+        q3 = odds(of.steering_slope, away3, FAST)
         r = inverse(q12 * q3, FAST)
         s1, s2, s3 = q2 * q3 * r, q1 * q3 * r, q12 * r
         sensory = drive * s3
@@ -42,12 +41,12 @@ def back_one(of, sums, own, other, after, drive, h, given, STEERED: tl.constexpr
     if TIMED:
         length = weight * (of.leak_conductance * pull + g1 * pull1 + g2 * pull2 + sensory * pull3)
     pull, pull1, pull2, pull3 = part * pull, part * pull1, part * pull2, part * pull3
-    dz1 = pull1 * of.self_conductance * derivative(z1, s1)
-    dz2 = pull2 * of.reciprocal_conductance * derivative(z2, s2)
+    dz1 = pull1 * of.self_conductance * derivative(of.self_slope, away1, s1)
+    dz2 = pull2 * of.reciprocal_conductance * derivative(of.reciprocal_slope, away2, s2)
     back1, back2 = dz1 * of.self_slope, dz2 * of.reciprocal_slope
     cross, g_drive, steering_slope, steering_half = back2, pull3, sums.steering_slope, sums.steering_half_activation
     if STEERED:
-        dz3 = pull3 * drive * derivative(z3, s3)
+        dz3 = pull3 * drive * derivative(of.steering_slope, away3, s3)
         back3 = dz3 * of.steering_slope
         cross, g_drive, steering_slope, steering_half = back2 + back3, pull3 * s3, steering_slope + dz3 * away3, steering_half - back3
     return weight * of.capacitance + back1, cross, g_drive, length, Sums(
@@ -104,9 +103,8 @@ def back_unfolds(a, b, found, sample, after_a, after_b, s_a, s_b, kept, total,
 def back_sense(of, sums, u, given, FAST: tl.constexpr):
     """The adjoint of a sensory gate: the gradient of the input line, and the new sums."""
     away = u - of.sensory_half_activation
-    z = of.sensory_slope * away
-    s = inverse(odds(z, FAST), FAST)
-    dz = given * of.sensory_conductance * derivative(z, s)
+    s = inverse(odds(of.sensory_slope, away, FAST), FAST)
+    dz = given * of.sensory_conductance * derivative(of.sensory_slope, away, s)
     back = dz * of.sensory_slope
     slope, half = sums.sensory_slope + dz * away, sums.sensory_half_activation - back
     return back, SensorySums(sums.sensory_conductance + given * s, slope, half)

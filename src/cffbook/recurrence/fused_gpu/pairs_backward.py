@@ -6,10 +6,12 @@ Gradients of the values are summed in registers over `FLUSH` samples, then added
 Source: eq. ltc-step, differentiated.
 """
 
+from cffbook.recurrence.forms import PAIR_VALUES
 from cffbook.recurrence.fused_gpu.arithmetic import tl, triton
 from cffbook.recurrence.fused_gpu.pairs_adjoint import Adjoint, Sample, SensorySums, Sums, back_sample
 from cffbook.recurrence.fused_gpu.pairs_forward import load_lines, load_times, load_values, place_lanes
 
+SUMS = tl.constexpr(2 * len(PAIR_VALUES))  # of a lane
 FLUSH = tl.constexpr(64)  # samples after which sums in the kernel's precision go into float64
 
 
@@ -54,14 +56,14 @@ def add(target, value, stored):
 
 
 @triton.jit
-def pour(target, row, sums, sensory, stored):
+def pour(target, sums, sensory, stored):
     """Add the sums of one neuron to those in float64, in the order of the values."""
     for i in tl.static_range(11):
-        add(target + i * row, sums[i], stored)
+        add(target + 2 * i, sums[i], stored)
     for i in tl.static_range(3):
-        add(target + (11 + i) * row, sensory[i], stored)
+        add(target + 2 * (11 + i), sensory[i], stored)
     for i in tl.static_range(11, 14):
-        add(target + (3 + i) * row, sums[i], stored)
+        add(target + 2 * (3 + i), sums[i], stored)
 
 
 @triton.jit
@@ -76,7 +78,7 @@ def backward(lines, values, start, elapsed, lengths, own, other, given_own, give
         g_last: (batch, pairs, 2) gradient of the last ones.
         g_lines, g_start: written, shapes of lines and start; g_lines as far as a lane of the program is real.
         g_elapsed: (batch, time or 1, pairs, 2), written when TIMED, as far as g_lines.
-        sums: (17, 2, total) float64, added to.
+        sums: (total, 17, 2) float64, added to: with all sums of a lane in a row, one address serves them.
         kept: (2, UNFOLDS, total) room for the potentials of a sample, when they are too many for registers.
     """
     at = place_lanes(lengths, time, pairs, total, batch_stride, pair_stride, PADDED, LANES)
@@ -108,8 +110,9 @@ def backward(lines, values, start, elapsed, lengths, own, other, given_own, give
                 store_pair(g_elapsed, here, found.time_a / UNFOLDS, found.time_b / UNFOLDS, at.stored)
                 found = Adjoint(found.v_a, found.v_b, none, none, none, none, found.sums_a, found.sums_b, found.sensory_a, found.sensory_b)
             after_a, after_b, sample = sample.v_a, sample.v_b, ahead
-        pour(sums + at.lane, 2 * total, found.sums_a, found.sensory_a, at.stored)
-        pour(sums + total + at.lane, 2 * total, found.sums_b, found.sensory_b, at.stored)
+        poured = sums + at.lane.to(tl.int64) * SUMS
+        pour(poured, found.sums_a, found.sensory_a, at.stored)
+        pour(poured + 1, found.sums_b, found.sensory_b, at.stored)
         found = begin(found.v_a, found.v_b, found.time_a, found.time_b)
     store_pair(g_start, at.lane, found.v_a, found.v_b, at.stored)
     if TIMED and STEADY:

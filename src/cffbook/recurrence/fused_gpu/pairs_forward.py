@@ -13,7 +13,7 @@ from collections import namedtuple
 from cffbook.recurrence.forms import PAIR_VALUES
 from cffbook.recurrence.fused_gpu.arithmetic import finite, inverse, odds, tl, triton
 
-MANY = 8  # unfolds up to which they are written out one after another
+MANY = 6  # unfolds up to which they are written out one after another
 UNROLLED = tl.constexpr(MANY)
 
 # Lanes: number; whether it is stored; its pair; where its first sample is in (batch, time, pairs), and its first elapsed time;
@@ -57,7 +57,7 @@ def load_times(elapsed, at, side_stride, UNFOLDS: tl.constexpr):
 @triton.jit
 def sense(of, u, FAST: tl.constexpr):
     """Sensory conductance of one neuron at its input line."""
-    return of.sensory_conductance * inverse(odds(of.sensory_slope * (u - of.sensory_half_activation), FAST), FAST)
+    return of.sensory_conductance * inverse(odds(of.sensory_slope, u - of.sensory_half_activation, FAST), FAST)
 
 
 @triton.jit
@@ -72,11 +72,11 @@ def weigh(of, h):
 @triton.jit
 def advance(of, weights, own, other, sensory, STEERED: tl.constexpr, FAST: tl.constexpr):
     """The potential of one neuron after an unfold; `sensory` is its sensory conductance times the unfold's length."""
-    q1 = odds(of.self_slope * (own - of.self_half_activation), FAST)
-    q2 = odds(of.reciprocal_slope * (other - of.reciprocal_half_activation), FAST)
+    q1 = odds(of.self_slope, own - of.self_half_activation, FAST)
+    q2 = odds(of.reciprocal_slope, other - of.reciprocal_half_activation, FAST)
     driven = sensory * of.sensory_reversal
     if STEERED:
-        q3 = odds(of.steering_slope * (other - of.steering_half_activation), FAST)
+        q3 = odds(of.steering_slope, other - of.steering_half_activation, FAST)
         q12, q13, q23 = q1 * q2, q1 * q3, q2 * q3
         q = q12 * q3
         above = (of.capacitance * own + weights.leak_driven) * q + driven * q12
