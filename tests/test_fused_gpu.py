@@ -5,6 +5,7 @@ The interpreter has to be chosen before Triton is imported, so the cases of `gpu
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,13 @@ import torch
 from cffbook import FlipFlop, RungeKutta4, unroll
 from cffbook.recurrence.choice import choose
 
-pytest.importorskip("triton", reason="needs the extra 'gpu'")
+triton = pytest.importorskip("triton", reason="needs the extra 'gpu'")
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from cffbook.recurrence.fused_gpu import pairs_backward, pairs_forward
+from cffbook.recurrence.fused_gpu.pairs import LANES
+
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 WITHOUT = """
 import sys
@@ -55,6 +62,28 @@ def test_in_the_interpreter_it_is_the_definition(name: str, interpreted: dict[st
 def test_on_a_gpu_it_is_the_definition(name: str) -> None:
     torch.manual_seed(0)
     gpu_cases.CASES[name]("cuda")
+
+
+def spilled(kernel, constants: dict[str, object], folder: Path) -> int:
+    """Bytes of the stack that a kernel for compute capability 9.0 uses in float32, as the disassembler writes them."""
+    types = {"lengths": "*i64", "sums": "*fp64", "time": "i32", "pairs": "i32", "total": "i32"}
+    types |= {name: "i32" for name in kernel.arg_names if name.endswith("_stride")} | {name: "constexpr" for name in constants}
+    source = ASTSource(kernel, {name: types.get(name, "*fp32") for name in kernel.arg_names}, constexprs=constants)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1, "enable_fp_fusion": True})
+    binary = folder / "kernel.cubin"
+    binary.write_bytes(compiled.asm["cubin"])
+    usage = subprocess.run([triton.knobs.nvidia.cuobjdump.path, "-res-usage", binary], capture_output=True, text=True, check=True)
+    return int(re.search(r"STACK:(\d+)", usage.stdout)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter does not compile")
+@pytest.mark.parametrize(("back", "unfolds", "steered"), [(False, 6, True), (True, 1, True), (True, 2, True), (True, 6, False)])
+def test_all_of_a_lane_fits_into_registers(back, unfolds, steered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    constants = {"UNFOLDS": unfolds, "STEERED": steered, "SHARED": False, "STEADY": True, "PADDED": False, "FAST": True, "LANES": LANES}
+    constants |= {"BOTH": False, "TIMED": False} if back else {}
+    assert spilled(pairs_backward.backward if back else pairs_forward.forward, constants, tmp_path) == 0
 
 
 @needs_a_gpu

@@ -25,20 +25,19 @@ def begin(v_a, v_b, time_a, time_b):
 
 
 @triton.jit
-def load_sample(lines, own, other, given_own, given_other, elapsed, at, start_a, start_b, t, pairs, time_stride, side_stride,
+def load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, t, pairs, time_stride, side_stride,
                 UNFOLDS: tl.constexpr, SHARED: tl.constexpr, STEADY: tl.constexpr, BOTH: tl.constexpr):  # fmt: skip
-    """What the adjoint of sample `t` needs; the gradient of neuron b's potential is 0 unless BOTH."""
+    """What the adjoint of sample `t` needs; the gradient of neuron b's potential is 0 unless BOTH, and h stays when STEADY."""
     here, before = at.first + t.to(tl.int64) * pairs, at.first + tl.maximum(t - 1, 0).to(tl.int64) * pairs
     u_a, u_b = load_lines(lines, here, SHARED)
-    v_a, v_b = tl.where(t > 0, tl.load(own + before), start_a), tl.where(t > 0, tl.load(other + before), start_b)
+    v_a = tl.load(tl.where(t > 0, own + before, start + 2 * at.lane))
+    v_b = tl.load(tl.where(t > 0, other + before, start + 2 * at.lane + 1))
     given_a = tl.load(given_own + here)
     given_b = tl.zeros_like(given_a)
     if BOTH:
         given_b = tl.load(given_other + here)
-    when = at.when
     if not STEADY:
-        when = at.when + t.to(tl.int64) * time_stride
-    h_a, h_b = load_times(elapsed, when, side_stride, UNFOLDS)
+        h_a, h_b = load_times(elapsed, at.when + t.to(tl.int64) * time_stride, side_stride, UNFOLDS)
     return Sample(u_a, u_b, v_a, v_b, given_a, given_b, h_a, h_b)
 
 
@@ -83,20 +82,20 @@ def backward(lines, values, start, elapsed, lengths, own, other, given_own, give
     """
     at = place_lanes(lengths, time, pairs, total, batch_stride, pair_stride, PADDED, LANES)
     a, b = load_values(values, pairs, at.pair, 0), load_values(values, pairs, at.pair, 1)
-    start_a, start_b = tl.load(start + 2 * at.lane), tl.load(start + 2 * at.lane + 1)
+    h_a, h_b = load_times(elapsed, at.when, side_stride, UNFOLDS)
     t = tl.maximum(at.stop - 1, 0)
     newest = at.first + t.to(tl.int64) * pairs
     after_a, after_b = tl.load(own + newest), tl.load(other + newest)
-    sample = load_sample(lines, own, other, given_own, given_other, elapsed, at, start_a, start_b, t, pairs, time_stride, side_stride,
+    sample = load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, t, pairs, time_stride, side_stride,
                          UNFOLDS, SHARED, STEADY, BOTH)  # fmt: skip
-    none = tl.zeros_like(start_a)
+    none = tl.zeros_like(after_a)
     found = begin(tl.load(g_last + 2 * at.lane), tl.load(g_last + 2 * at.lane + 1), none, none)
     for chunk in range(tl.cdiv(at.stop, FLUSH)):
         left = at.stop - chunk * FLUSH
         for i in range(tl.minimum(left, FLUSH)):
             t = left - 1 - i
             # The sample before is on its way while this one is computed; that before the first one is the first one.
-            ahead = load_sample(lines, own, other, given_own, given_other, elapsed, at, start_a, start_b, tl.maximum(t - 1, 0), pairs,
+            ahead = load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, tl.maximum(t - 1, 0), pairs,
                                 time_stride, side_stride, UNFOLDS, SHARED, STEADY, BOTH)  # fmt: skip
             found, g_a, g_b = back_sample(
                 a, b, found, sample, after_a, after_b, t < at.length, kept + at.lane, total, UNFOLDS, STEERED, PADDED, TIMED, FAST

@@ -3,9 +3,9 @@
 A lane keeps its parameters and both potentials in registers; of a sample it reads the input lines and writes the potentials.
 With q the inverse gates, an unfold of one neuron is one division::
 
-    v' = ((C v + n) q1 q2 + n1 q2 + n2 q1) / (d q1 q2 + d1 q2 + d2 q1)
+    v' = ((C v + n) q1 q2 + w1 E1 q2 + w2 E2 q1) / ((C + w) q1 q2 + w1 q2 + w2 q1)
 
-and the same with a third gate where sensory synapses are steered; n and d are currents and conductances times h.
+and the same with a third gate where sensory synapses are steered; w are conductances and n the other currents, both times h.
 """
 
 from collections import namedtuple
@@ -21,8 +21,8 @@ UNROLLED = tl.constexpr(MANY)
 Lanes = namedtuple("Lanes", ("lane", "stored", "pair", "first", "when", "length", "stop"))
 # The values of one neuron of the lanes.
 Values = namedtuple("Values", PAIR_VALUES)
-# What an unfold of length h weighs with: conductances (d) and currents (n) times h, those of the leak with the capacitance.
-Weights = namedtuple("Weights", ("leak", "leak_driven", "own", "own_driven", "cross", "cross_driven"))
+# Of an unfold of length h: C + h g, h g E_leak, and the conductances of self and reciprocal synapse times h.
+Weights = namedtuple("Weights", ("leak", "leak_driven", "own", "cross"))
 
 
 @triton.jit
@@ -63,10 +63,8 @@ def sense(of, u, FAST: tl.constexpr):
 @triton.jit
 def weigh(of, h):
     """Weights of an unfold of length `h`."""
-    leak, own, cross = h * of.leak_conductance, h * of.self_conductance, h * of.reciprocal_conductance
-    return Weights(
-        of.capacitance + leak, leak * of.leak_reversal, own, own * of.self_reversal, cross, cross * of.reciprocal_reversal
-    )
+    leak = h * of.leak_conductance
+    return Weights(of.capacitance + leak, leak * of.leak_reversal, h * of.self_conductance, h * of.reciprocal_conductance)
 
 
 @triton.jit
@@ -85,8 +83,9 @@ def advance(of, weights, own, other, sensory, STEERED: tl.constexpr, FAST: tl.co
         q13, q23, q = q1, q2, q1 * q2
         above = (of.capacitance * own + (weights.leak_driven + driven)) * q
         below = (weights.leak + sensory) * q
-    above += weights.own_driven * q23 + weights.cross_driven * q13
-    below += weights.own * q23 + weights.cross * q13
+    w1, w2 = weights.own * q23, weights.cross * q13
+    above += w1 * of.self_reversal + w2 * of.reciprocal_reversal
+    below += w1 + w2
     return above * inverse(below, FAST)  # eq. ltc-step
 
 
