@@ -112,6 +112,8 @@ class FlipFlop(nn.Module):
         tensor([[ True, False,  True, False]])
     """
 
+    tile_size = 0  # flip-flops that are coupled to one another: none
+
     def __init__(
         self,
         pairs: int,
