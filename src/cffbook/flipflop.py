@@ -134,10 +134,9 @@ class FlipFlop(nn.Module):
             setattr(self, raw, nn.Parameter(torch.zeros(pairs, 2)))
         self.swings = False
         (init or latching)(self)
-        self.train()
 
     def train(self, mode: bool = True) -> "FlipFlop":
-        """As of any module; warns (`cffbook.lock_step`) when, since the last call, the pairs have come to steps too long for them."""
+        """As of any module, as is `eval()`; warns (`cffbook.lock_step`) when the pairs have come to steps too long for them since the last call."""
         raw = self.raw_capacitance
         if type(self.solver) is SemiImplicitEuler and not (raw.is_meta or torch.compiler.is_compiling()):
             before, self.swings = self.swings, lock_step.swings(self.form(), self.solver.unfolds)

@@ -132,7 +132,7 @@ class MemoryLayer(nn.Module):
 
 def _forgotten(tensor: Tensor, make: Callable[[], Tensor]) -> AbstractContextManager:
     """While it lasts, operations do not keep a tensor for their gradients, but make it again when they need it."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return nullcontext()
     place, count = tensor.data_ptr(), tensor.numel()
 
