@@ -13,6 +13,7 @@ from torch import Tensor
 from cffbook.solver import SemiImplicitEuler
 
 LEAST = (8, 0)  # compute capability that Triton supports
+LARGEST = 64  # flip-flops of a tile, of which one program has all
 
 
 def refusal(cell, inputs: Tensor) -> str | None:
@@ -29,8 +30,20 @@ def refusal(cell, inputs: Tensor) -> str | None:
         return f"computes in float32 or float64, got {like.dtype}: convert the layer, or use backend='sequential'"
     if torch._C._are_functorch_transforms_active():
         return "has no rule for the transforms of torch.func, which PyTorch does not take for custom operators: use backend='sequential'"
-    if getattr(cell, "tile_size", None) != 0:
-        return "expects independent flip-flops, got a cell whose neurons are coupled in other ways: use backend='sequential'"
+    return _unfit(getattr(cell, "tile_size", None), type(cell).__name__)
+
+
+def _unfit(tile: int | None, name: str) -> str | None:
+    if tile is None:
+        return (
+            f"expects flip-flops whose lateral synapses, if any, are presynaptic, got a {name} with gates of its own for each synapse: "
+            "choose lateral='presynaptic', or use backend='sequential'"
+        )
+    if tile > LARGEST:
+        return (
+            f"expects tiles of at most {LARGEST} flip-flops, got lateral synapses that join {tile} neighbours: choose another wiring, "
+            "such as wiring.tiles, or use backend='sequential'"
+        )
     return None
 
 
@@ -41,15 +54,17 @@ def interpreted() -> bool:
 
 def run(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Potentials `(batch, time, *state)` and the last ones; see `unroll`, which checks and prepares the arguments."""
-    from cffbook.recurrence.fused_gpu import pairs
-
-    own, other, last = pairs.run(cell.form(), cell.solver.unfolds, inputs, potential, elapsed, lengths)
+    own, other, last = _run(cell, inputs, potential, elapsed, lengths)
     return torch.stack((own, other), -1), last
 
 
 def run_first(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """As `run`, with the potentials of the first neuron of each pair alone, `(batch, time, pairs)`, which no one need copy."""
-    from cffbook.recurrence.fused_gpu import pairs
-
-    own, _, last = pairs.run(cell.form(), cell.solver.unfolds, inputs, potential, elapsed, lengths)
+    own, _, last = _run(cell, inputs, potential, elapsed, lengths)
     return own, last
+
+
+def _run(cell, *arguments) -> tuple[Tensor, Tensor, Tensor]:
+    from cffbook.recurrence.fused_gpu import pairs, tiles
+
+    return tiles.run(cell, *arguments) if cell.tile_size else pairs.run(cell.form(), cell.solver.unfolds, *arguments)

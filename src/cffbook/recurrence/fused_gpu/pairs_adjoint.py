@@ -19,8 +19,9 @@ Sample = namedtuple("Sample", ("u_a", "u_b", "v_a", "v_b", "given_a", "given_b",
 
 
 @triton.jit
-def back_one(of, sums, own, other, after, drive, h, given, STEERED: tl.constexpr, TIMED: tl.constexpr, FAST: tl.constexpr):
-    """The adjoint of an unfold of one neuron: gradients of its potential, the other one's, drive and length, and the new sums."""
+def back_one(of, sums, own, other, after, drive, lateral, driven, h, given,
+             STEERED: tl.constexpr, COUPLED: tl.constexpr, TIMED: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
+    """The adjoint of an unfold of one neuron: gradients of its potential, the other one's, drive and length, the new sums, λ h."""
     away1, away2, away3 = own - of.self_half_activation, other - of.reciprocal_half_activation, other - of.steering_half_activation
     q1, q2 = odds(of.self_slope, away1, FAST), odds(of.reciprocal_slope, away2, FAST)
     q12 = q1 * q2
@@ -33,13 +34,19 @@ def back_one(of, sums, own, other, after, drive, h, given, STEERED: tl.constexpr
         r = inverse(q12, FAST)
         s1, s2, sensory = q2 * r, q1 * r, drive
     g1, g2 = of.self_conductance * s1, of.reciprocal_conductance * s2
-    weight = given * inverse(of.capacitance + h * (of.leak_conductance + sensory + g1 + g2), FAST)  # λ
+    total = of.leak_conductance + sensory + g1 + g2
+    if COUPLED:
+        total += lateral
+    weight = given * inverse(of.capacitance + h * total, FAST)  # λ
     part = weight * h
     pull, pull1 = of.leak_reversal - after, of.self_reversal - after
     pull2, pull3 = of.reciprocal_reversal - after, of.sensory_reversal - after
     length = weight
     if TIMED:
-        length = weight * (of.leak_conductance * pull + g1 * pull1 + g2 * pull2 + sensory * pull3)
+        length = of.leak_conductance * pull + g1 * pull1 + g2 * pull2 + sensory * pull3
+        if COUPLED:
+            length += driven - lateral * after
+        length = weight * length
     pull, pull1, pull2, pull3 = part * pull, part * pull1, part * pull2, part * pull3
     dz1 = pull1 * of.self_conductance * derivative(of.self_slope, away1, s1)
     dz2 = pull2 * of.reciprocal_conductance * derivative(of.reciprocal_slope, away2, s2)
@@ -56,20 +63,30 @@ def back_one(of, sums, own, other, after, drive, h, given, STEERED: tl.constexpr
         sums.reciprocal_conductance + pull2 * s2, sums.reciprocal_slope + dz2 * away2, sums.reciprocal_half_activation - back2,
         sums.reciprocal_reversal + part * g2,
         sums.sensory_reversal + part * sensory, steering_slope, steering_half,
-    )  # fmt: skip
+    ), part  # fmt: skip
+
+
+@triton.jit
+def hand_on(found, v_a, v_b, drive_a, drive_b, time_a, time_b, sums_a, sums_b, TIMED: tl.constexpr):
+    """What an unfold hands on, from what it was handed and its own part."""
+    if TIMED:
+        time_a, time_b = found.time_a + time_a, found.time_b + time_b
+    else:
+        time_a, time_b = found.time_a, found.time_b
+    drive_a, drive_b = found.drive_a + drive_a, found.drive_b + drive_b
+    return Adjoint(v_a, v_b, drive_a, drive_b, time_a, time_b, sums_a, sums_b, found.sensory_a, found.sensory_b)
 
 
 @triton.jit
 def back(a, b, found, v_a, v_b, after_a, after_b, s_a, s_b, h_a, h_b, STEERED: tl.constexpr, TIMED: tl.constexpr, FAST: tl.constexpr):
     """The adjoint of an unfold of both neurons."""
-    own_a, cross_b, drive_a, time_a, sums_a = back_one(a, found.sums_a, v_a, v_b, after_a, s_a, h_a, found.v_a, STEERED, TIMED, FAST)
-    own_b, cross_a, drive_b, time_b, sums_b = back_one(b, found.sums_b, v_b, v_a, after_b, s_b, h_b, found.v_b, STEERED, TIMED, FAST)
-    drive_a, drive_b = found.drive_a + drive_a, found.drive_b + drive_b
-    if TIMED:
-        time_a, time_b = found.time_a + time_a, found.time_b + time_b
-    else:
-        time_a, time_b = found.time_a, found.time_b
-    return Adjoint(own_a + cross_a, own_b + cross_b, drive_a, drive_b, time_a, time_b, sums_a, sums_b, found.sensory_a, found.sensory_b)
+    own_a, cross_b, drive_a, time_a, sums_a, _ = back_one(
+        a, found.sums_a, v_a, v_b, after_a, s_a, 0.0, 0.0, h_a, found.v_a, STEERED, False, TIMED, FAST
+    )
+    own_b, cross_a, drive_b, time_b, sums_b, _ = back_one(
+        b, found.sums_b, v_b, v_a, after_b, s_b, 0.0, 0.0, h_b, found.v_b, STEERED, False, TIMED, FAST
+    )
+    return hand_on(found, own_a + cross_a, own_b + cross_b, drive_a, drive_b, time_a, time_b, sums_a, sums_b, TIMED)
 
 
 @triton.jit

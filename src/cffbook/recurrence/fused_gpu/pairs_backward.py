@@ -49,6 +49,21 @@ def store_pair(target, at, a, b, stored):
 
 
 @triton.jit
+def store_sample(g_lines, g_elapsed, found, at, g_a, g_b, stored,
+                 UNFOLDS: tl.constexpr, SHARED: tl.constexpr, STEADY: tl.constexpr, TIMED: tl.constexpr):  # fmt: skip
+    """Store the gradients of a sample's input lines and, where they are wanted, of its elapsed times, whose next sum is begun."""
+    if SHARED:
+        tl.store(g_lines + at, g_a - g_b, mask=stored)
+    else:
+        store_pair(g_lines, at, g_a, g_b, stored)
+    if TIMED and not STEADY:
+        store_pair(g_elapsed, at, found.time_a / UNFOLDS, found.time_b / UNFOLDS, stored)
+        none = tl.zeros_like(g_a)
+        found = Adjoint(found.v_a, found.v_b, none, none, none, none, found.sums_a, found.sums_b, found.sensory_a, found.sensory_b)
+    return found
+
+
+@triton.jit
 def add(target, value, stored):
     """Add to numbers in float64 that no other lane has."""
     tl.store(target, tl.load(target, mask=stored, other=0.0) + value.to(tl.float64), mask=stored)
@@ -101,13 +116,7 @@ def backward(lines, values, start, elapsed, lengths, own, other, given_own, give
                 a, b, found, sample, after_a, after_b, t < at.length, kept + at.lane, total, UNFOLDS, STEERED, PADDED, TIMED, FAST
             )
             here = at.first + t.to(tl.int64) * pairs
-            if SHARED:
-                tl.store(g_lines + here, g_a - g_b, mask=at.stored)
-            else:
-                store_pair(g_lines, here, g_a, g_b, at.stored)
-            if TIMED and not STEADY:
-                store_pair(g_elapsed, here, found.time_a / UNFOLDS, found.time_b / UNFOLDS, at.stored)
-                found = Adjoint(found.v_a, found.v_b, none, none, none, none, found.sums_a, found.sums_b, found.sensory_a, found.sensory_b)
+            found = store_sample(g_lines, g_elapsed, found, here, g_a, g_b, at.stored, UNFOLDS, SHARED, STEADY, TIMED)
             after_a, after_b, sample = sample.v_a, sample.v_b, ahead
         poured = sums + at.lane.to(tl.int64) * SUMS
         pour(poured, found.sums_a, found.sensory_a, at.stored)

@@ -68,31 +68,38 @@ def weigh(of, h):
 
 
 @triton.jit
-def advance(of, weights, own, other, sensory, STEERED: tl.constexpr, FAST: tl.constexpr):
-    """The potential of one neuron after an unfold; `sensory` is its sensory conductance times the unfold's length."""
+def advance(of, weights, own, other, sensory, lateral, driven, STEERED: tl.constexpr, COUPLED: tl.constexpr, FAST: tl.constexpr):
+    """The potential of one neuron after an unfold.
+
+    All times the unfold's length, `sensory` is its sensory conductance, `lateral` and `driven` are the conductance and current
+    of its lateral synapses, used when COUPLED.
+    """
     q1 = odds(of.self_slope, own - of.self_half_activation, FAST)
     q2 = odds(of.reciprocal_slope, other - of.reciprocal_half_activation, FAST)
-    driven = sensory * of.sensory_reversal
+    received = sensory * of.sensory_reversal
     if STEERED:
         q3 = odds(of.steering_slope, other - of.steering_half_activation, FAST)
         q12, q13, q23 = q1 * q2, q1 * q3, q2 * q3
         q = q12 * q3
-        above = (of.capacitance * own + weights.leak_driven) * q + driven * q12
+        above = (of.capacitance * own + weights.leak_driven) * q + received * q12
         below = weights.leak * q + sensory * q12
     else:
         q13, q23, q = q1, q2, q1 * q2
-        above = (of.capacitance * own + (weights.leak_driven + driven)) * q
+        above = (of.capacitance * own + (weights.leak_driven + received)) * q
         below = (weights.leak + sensory) * q
     w1, w2 = weights.own * q23, weights.cross * q13
     above += w1 * of.self_reversal + w2 * of.reciprocal_reversal
     below += w1 + w2
+    if COUPLED:
+        above, below = above + driven * q, below + lateral * q
     return above * inverse(below, FAST)  # eq. ltc-step
 
 
 @triton.jit
 def advance_both(a, b, weights_a, weights_b, v_a, v_b, s_a, s_b, STEERED: tl.constexpr, FAST: tl.constexpr):
     """Both potentials after an unfold, each neuron seeing those of before it."""
-    return advance(a, weights_a, v_a, v_b, s_a, STEERED, FAST), advance(b, weights_b, v_b, v_a, s_b, STEERED, FAST)
+    after_a = advance(a, weights_a, v_a, v_b, s_a, 0.0, 0.0, STEERED, False, FAST)
+    return after_a, advance(b, weights_b, v_b, v_a, s_b, 0.0, 0.0, STEERED, False, FAST)
 
 
 @triton.jit
