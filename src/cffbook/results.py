@@ -15,6 +15,7 @@ from cffbook.training.checkpoint import write_atomically
 from cffbook.training.checks import accepts, check_fields, spell
 from cffbook.training.history import Evaluation
 from cffbook.training.recipe import Recipe
+from cffbook.transformer import Body
 
 SCHEMA = 1
 CLOCKED = ("seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
@@ -144,12 +145,12 @@ def build(kind: type, values: Mapping[str, Any]):
 
 
 def completed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings with the mixer options and recipe fields that came after their record, at the defaults that leave it what it was.
+    """Settings with the fields of body, mixer options and recipe that came after their record, at the defaults that leave it what it was.
 
     Only absent ones are added: a value that was told stays, and so does one that is not known any more.
     """
     done = dict(settings)
-    for part, kind in (("mixer_options", MixerOptions), ("recipe", Recipe)):
+    for part, kind in (("body", Body), ("mixer_options", MixerOptions), ("recipe", Recipe)):
         if isinstance(settings.get(part), Mapping):
             later = {item.name: item.default for item in dataclasses.fields(kind)
                      if item.name != "wiring" and item.default is not dataclasses.MISSING}

@@ -20,6 +20,7 @@ from cffbook.recurrence import blank_padding, real
 
 MakeMixer = Callable[[int], nn.Module]
 POOLING = ("mean", "max", "first", "last")
+BLOCKS = ("residual", "bare")
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,23 @@ class Body:
         layers: number of blocks.
         d_ff: width of the hidden layer of each MLP.
         dropout: probability of dropping a value on either branch.
+        block: "residual" (eq. block), or "bare": each mixer alone, without norm, residual stream and MLP.
+
+    Raises:
+        ValueError: a size out of range, or an unknown block.
     """
 
     d_model: int = 64
     layers: int = 2
     d_ff: int = 128
     dropout: float = 0.0
+    block: str = "residual"
 
     def __post_init__(self) -> None:
         if min(self.d_model, self.layers, self.d_ff) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(f"sizes must be positive and dropout in [0, 1), got {self}: see Body")
+        if self.block not in BLOCKS:
+            raise ValueError(f"unknown block {self.block!r}: choose one of {', '.join(BLOCKS)}")
 
 
 class Block(nn.Module):
@@ -65,8 +73,22 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp(self.mlp_norm(x))), state
 
 
+class Bare(nn.Module):
+    """A mixer alone in place of a block: what it does by itself, with nothing beside it to remember or to compute."""
+
+    def __init__(self, mixer: nn.Module):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(
+        self, x: Tensor, state: Any = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """What the mixer makes of the stream `(batch, time, d_model)`, and its state."""
+        return self.mixer(x, state, elapsed, lengths)
+
+
 class Encoder(nn.Module):
-    """A stack of blocks with a norm at its end.
+    """A stack of blocks with a norm at its end, which bare blocks do without.
 
     Args:
         make_mixer: makes one mixer of the given width; called once for each block.
@@ -75,8 +97,9 @@ class Encoder(nn.Module):
 
     def __init__(self, make_mixer: MakeMixer, body: Body):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(make_mixer(body.d_model), body) for _ in range(body.layers))
-        self.norm = nn.LayerNorm(body.d_model)
+        mixers, bare = (make_mixer(body.d_model) for _ in range(body.layers)), body.block == "bare"
+        self.blocks = nn.ModuleList(Bare(mixer) if bare else Block(mixer, body) for mixer in mixers)
+        self.norm = nn.Identity() if bare else nn.LayerNorm(body.d_model)
 
     def forward(
         self, x: Tensor, states: list | None = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None

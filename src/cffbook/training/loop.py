@@ -148,13 +148,25 @@ class Trainer:
         progress.step += 1
         progress.samples += len(indices)
         progress.running = [kept + value for kept, value in zip(progress.running, values[:3], strict=True)]
+        if recipe.mastery is not None:
+            self.grade(*values[1:3])
+
+    def grade(self, score: float, count: float) -> None:
+        """Let the examples grow if the scores of the last updates say that these are mastered."""
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor([score, count], dtype=torch.float64, device=self.accelerator.device)
+            score, count = self.accelerator.reduce(mine, reduction="sum").tolist()
+        progress = self.progress
+        progress.grade += 0.1 * (score / max(count, 1) - progress.grade)
+        if progress.grade > self.recipe.mastery:
+            progress.mastered, progress.grade = progress.mastered + 1, 0.0
 
     def split(self):
         """The training split at the length of this update."""
         train, recipe, progress = self.task.train, self.recipe, self.progress
         if recipe.shortest is None:
             return train
-        longest = recipe.longest(train.length, progress.step, progress.seconds)
+        longest = recipe.longest(train.length, progress.step, progress.seconds, progress.mastered)
         return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest))
 
     def agree(self, finite: bool) -> None:
