@@ -88,11 +88,12 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(ctx, given, given_other, last):
-    lines, _, potential, elapsed, *_ = ctx.saved_tensors
+    saved = ctx.saved_tensors  # once: what was not kept is made again each time
+    lines, _, potential, elapsed, *_ = saved
     timed = ctx.needs_input_grad[3]
     given = lines.new_zeros(lines.shape[:3]) if given is None else given
     last = torch.zeros_like(potential) if last is None else last
-    gradients = fused_pairs_backward(given, given_other, last, *ctx.saved_tensors, ctx.unfolds, ctx.steered, ctx.shared, timed)
+    gradients = fused_pairs_backward(given, given_other, last, *saved, ctx.unfolds, ctx.steered, ctx.shared, timed)
     return *gradients[:3], gradients[3].sum_to_size(elapsed.shape) if timed else None, None, None, None, None
 
 

@@ -98,12 +98,13 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(ctx, given, given_other, last):
-    lines, _, _, _, potential, elapsed, *_ = ctx.saved_tensors
+    saved = ctx.saved_tensors  # once: what was not kept is made again each time
+    lines, _, _, _, potential, elapsed, *_ = saved
     timed = ctx.needs_input_grad[5]
     given = lines.new_zeros(lines.shape[:3]) if given is None else given
     last = torch.zeros_like(potential) if last is None else last
     tail = ctx.lengths, ctx.block, ctx.unfolds, ctx.steered, ctx.shared, timed
-    *gradients, times = fused_tiles_backward(given, given_other, last, *ctx.saved_tensors, *tail)
+    *gradients, times = fused_tiles_backward(given, given_other, last, *saved, *tail)
     return *gradients, times.sum_to_size(elapsed.shape) if timed else None, None, None, None, None, None
 
 
