@@ -85,6 +85,16 @@ def test_every_layer_of_a_case_can_be_made_and_run(name):
     assert layer(x)[0].shape == x.shape
 
 
+def test_what_a_layer_keeps_is_counted_by_hand():
+    x = torch.randn(2, 50, 16, requires_grad=True)
+    assert measure.kept(torch.nn.Linear(16, 8), x) == 4 * 100 * 8  # its outputs: inputs and weights were there before
+    assert measure.kept(torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sigmoid(), torch.nn.Linear(8, 4)), x) == 4 * 100 * (8 + 4)
+    with torch.no_grad():
+        assert measure.kept(torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sigmoid(), torch.nn.Linear(8, 4)), x) == 4 * 100 * 4
+    layer = speed.build("memory", 16)  # outputs, and the potentials of both neurons; parameters' values are small
+    assert 3 <= measure.kept(layer, x) / x.nbytes < 4.5
+
+
 def test_case_names_are_distinct_and_unknown_layers_are_refused():
     names = [case.name for case in speed.cases()]
     assert len(set(names)) == len(names)

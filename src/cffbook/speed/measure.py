@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cffbook.experiment import facts
 from cffbook.memory import MemoryLayer
@@ -144,6 +147,35 @@ def memory_of_a_pass(case: Case, name: str) -> int | None:
     step(layer, inputs, case.backward)
     after = high_water()
     return None if before is None or after is None else after - before
+
+
+class Made(TorchDispatchMode):
+    """While it lasts, notes the memory that every operation brings, to ask later what is still there."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: dict[StorageWeakRef, int] = {}
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        given = {tensor.untyped_storage().data_ptr() for tensor in pytree.tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        results = operation(*args, **(kwargs or {}))
+        for tensor in pytree.tree_leaves(results):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given:  # no view
+                self.found[StorageWeakRef(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
+        return results
+
+    def left(self) -> int:
+        """Bytes of what is still there."""
+        return sum(size for storage, size in self.found.items() if not storage.expired())
+
+
+def kept(layer: nn.Module, inputs: Tensor) -> int:
+    """Bytes that a pass forward leaves behind: its outputs, and what it keeps for the gradients, without inputs and parameters."""
+    with Made() as made:
+        outputs = layer(inputs)
+    left = made.left()
+    del outputs
+    return left
 
 
 def forget_high_water() -> None:
