@@ -4,22 +4,17 @@ The flip-flops are those of eq. cff, coupled by eq. lateral; an affine map gives
 Source: Brantner 2021, section 3.2.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 
 from cffbook.flipflop import FlipFlop, NearCritical
-from cffbook.lateral import STRENGTH, MemoryCell, check_kind, check_wiring
+from cffbook.lateral import MemoryCell, check_kind, check_wiring
 from cffbook.recurrence import blank_padding, unroll
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
 
 READOUTS = ("one", "both")
-# Numbers on the input lines after which a long sequence is gone on with, so that lines and gradients of a piece stay in the
-# processor's cache; a piece has at least so many samples.
-PIECE, LEAST = 1 << 20, 256
+PIECE = 32_768  # samples after which a long sequence is gone on with, so that gradients of lines and potentials need little room at once
 
 
 class MemoryLayer(nn.Module):
@@ -38,8 +33,6 @@ class MemoryLayer(nn.Module):
         readout: "one" neuron of each CFF (the proposal), or "both".
         bidirectional: the second half of the CFFs runs backwards in time.
         backend: see `cffbook.recurrence.unroll`.
-        strength: largest initial conductance of all lateral synapses onto one neuron together; about 1, as much as a pair's
-            own synapses, for layers that are to track states, where synapses have to flip what others hold.
 
     Raises:
         ValueError: sizes do not fit, or a name is unknown.
@@ -60,7 +53,6 @@ class MemoryLayer(nn.Module):
         readout: str = "one",
         bidirectional: bool = False,
         backend: str = "auto",
-        strength: float = STRENGTH,
     ):
         super().__init__()
         if isinstance(flip_flops, int):
@@ -72,7 +64,7 @@ class MemoryLayer(nn.Module):
         if wiring is not None:
             check_wiring(wiring, flip_flops.pairs)
         coupled = wiring is not None and wiring.synapses > 0
-        self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral, strength) if coupled else flip_flops
+        self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral) if coupled else flip_flops
         self.d_model, self.readout, self.bidirectional, self.backend = d_model, readout, bidirectional, backend
         lines, held = flip_flops.pairs * (2 if flip_flops.scheme == "set_reset" else 1), flip_flops.pairs * (1 if readout == "one" else 2)
         self.input_map = nn.Linear(d_model, lines)
@@ -96,12 +88,11 @@ class MemoryLayer(nn.Module):
             raise ValueError(f"inputs must have the shape (batch, time, {self.d_model}), got {tuple(inputs.shape)}: see d_model")
         if self.bidirectional and potential is not None:
             raise ValueError("a bidirectional layer cannot continue from a potential, it needs the whole sequence: use bidirectional=False")
-        samples = max(LEAST, PIECE // max(1, inputs.shape[0] * self.input_map.out_features))
-        if self.bidirectional or inputs.shape[1] <= samples:
+        if self.bidirectional or inputs.shape[1] <= PIECE:
             return self._outputs(inputs, potential, elapsed, lengths)
         pieces = []
-        for k, piece in enumerate(inputs.split(samples, 1)):  # slices would each bring a gradient as large as all inputs
-            start, count = k * samples, piece.shape[1]
+        for k, piece in enumerate(inputs.split(PIECE, 1)):  # slices would each bring a gradient as large as all inputs
+            start, count = k * PIECE, piece.shape[1]
             times = elapsed[:, start : start + count] if torch.is_tensor(elapsed) and elapsed.dim() > 1 else elapsed
             left = None if lengths is None else (torch.as_tensor(lengths) - start).clamp(0, count)
             outputs, potential = self._outputs(piece, potential, times, left)
@@ -120,33 +111,13 @@ class MemoryLayer(nn.Module):
         return self._run(inputs, potential, elapsed, lengths, first=False)
 
     def _run(self, inputs, potential, elapsed, lengths, first: bool) -> tuple[Tensor, Tensor]:
-        def draw() -> Tensor:
-            return self.input_map(blank_padding(inputs, lengths)).unflatten(-1, self.cell.input_shape)
-
-        lines = draw()
+        lines = self.input_map(blank_padding(inputs, lengths)).unflatten(-1, self.cell.input_shape)
         if not self.bidirectional:
-            with _forgotten(lines, draw):
-                return unroll(self.cell, lines, potential, elapsed, lengths, self.backend, first)
+            return unroll(self.cell, lines, potential, elapsed, lengths, self.backend, first)
         order = reversal(inputs.shape[0], inputs.shape[1], lengths, inputs.device)
         times = _turned_times(elapsed, order, self.cell)
         potentials, last = unroll(self.cell, _turn(lines, order), None, times, lengths, self.backend, first)
         return _turn(potentials, order), last
-
-
-def _forgotten(tensor: Tensor, make: Callable[[], Tensor]) -> AbstractContextManager:
-    """While it lasts, operations do not keep a tensor for their gradients, but make it again when they need it."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return nullcontext()
-    place, count = tensor.data_ptr(), tensor.numel()
-
-    def keep(saved: Tensor) -> Tensor | torch.Size:
-        return saved.shape if saved.data_ptr() == place and saved.numel() == count else saved
-
-    def give(kept: Tensor | torch.Size) -> Tensor:
-        with torch.no_grad():
-            return make().view(kept) if isinstance(kept, torch.Size) else kept
-
-    return torch.autograd.graph.saved_tensors_hooks(keep, give)
 
 
 def reversal(batch: int, time: int, lengths: Tensor | None, device: torch.device) -> Tensor:

@@ -88,7 +88,7 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(ctx, given, given_other, last):
-    saved = ctx.saved_tensors  # once: what was not kept is made again each time
+    saved = ctx.saved_tensors
     lines, _, potential, elapsed, *_ = saved
     timed = ctx.needs_input_grad[3]
     given = lines.new_zeros(lines.shape[:3]) if given is None else given
