@@ -90,7 +90,7 @@ function makeMemoryParts(session, model, view, update) {
       symbols, element("div", { class: "cff-top cff-reading" }, bars.node, graph.node),
       element("div", { class: "cff-top" },
         element("div", {}, modes(view, update), grid.node, said),
-        element("div", {}, element("p", { class: "cff-axis-name" }, "from row to column: blue excites, orange inhibits"), matrix.node, matrix.said)),
+        element("div", {}, element("p", { class: "cff-axis-name" }, "from row to column: blue +, orange −"), matrix.node, matrix.said)),
       element("div", { class: "cff-time" }, element("div", { class: "cff-lanes cff-bare" }, past.node, cursor), time, bar.node), panel.node,
     ],
     wiring({ settings }) {
@@ -104,9 +104,10 @@ function makeMemoryParts(session, model, view, update) {
     },
     moment(session) {
       const { settings, inputs, at } = session, all = session.potentials().map(differences), k = Math.ceil(at), now = session.fine[session.index()];
-      const scale = usualSize(all.flat()), level = (value) => Math.max(-1, Math.min(1, value / scale)), levels = all.map((row) => row.map(level));
+      const passed = inputs.map((sample) => layerElapsed(settings, sample) > 0), lived = all.slice(1).filter((_, t) => passed[t]);
+      const scale = usualSize((lived.length ? lived : all).flat()), level = (value) => Math.max(-1, Math.min(1, value / scale));
       grid.show(settings.layer.names, differences(now).map(level), view.source, polarityOf(settings.layer));
-      past.show(levels.slice(1));
+      past.show(all.slice(1).map((row, t) => (passed[t] ? row.map(level) : row.map(() => 0)))); // what took no time is left blank
       const probabilities = answersAt(settings.layer, now), states = statesAlong(settings.layer, session.state, inputs.map(({ symbol }) => symbol));
       bars.show(settings.layer, probabilities);
       graph.show(settings.layer, states?.[Math.max(0, k - 1)], states?.[k], inputs[k - 1]?.symbol ?? -1, probabilities?.indexOf(Math.max(...probabilities)));
