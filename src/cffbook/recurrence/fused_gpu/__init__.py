@@ -13,7 +13,7 @@ from torch import Tensor
 from cffbook.solver import SemiImplicitEuler
 
 LEAST = (8, 0)  # compute capability that Triton supports
-LARGEST = 64  # flip-flops of a tile, of which one program has all
+LARGEST = 32  # flip-flops of a tile, of which one program has all
 
 
 def refusal(cell, inputs: Tensor) -> str | None:
@@ -36,7 +36,7 @@ def refusal(cell, inputs: Tensor) -> str | None:
 def _unfit(tile: int | None, name: str) -> str | None:
     if tile is None:
         return (
-            f"expects flip-flops whose lateral synapses, if any, are presynaptic, got a {name} with gates of its own for each synapse: "
+            f"expects flip-flops whose lateral synapses, if any, are presynaptic, got {name} with a gate for each synapse: "
             "choose lateral='presynaptic', or use backend='sequential'"
         )
     if tile > LARGEST:

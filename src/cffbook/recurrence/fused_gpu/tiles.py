@@ -8,12 +8,12 @@ from cffbook.recurrence.fused_gpu import LARGEST, interpreted
 from cffbook.recurrence.fused_gpu.tiles_backward import backward
 from cffbook.recurrence.fused_gpu.tiles_forward import forward
 
-ROWS = 16  # sequences of a program: rows of a matrix that tensor cores take
+ROWS = 16  # sequences of a program, the least that Triton's products of matrices take
 
 
 def run(cell, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
     """Potentials `(batch, time, pairs)` of neuron a, those of b, and the last ones; arguments as `unroll` has prepared them."""
-    size = next(size for size in (16, 32, LARGEST) if cell.tile_size <= size)
+    size = next(size for size in (16, LARGEST) if cell.tile_size <= size)
     block = size // cell.tile_size * cell.tile_size  # small tiles share a program
     pairs, gates, matrices = cell.tiles(block)
     matrices = pad(matrices, (0, size - block, 0, size - block))
@@ -63,7 +63,7 @@ def fused_tiles_backward(
 
 
 def _launch(kernel, read: list[Tensor], elapsed: Tensor, lengths: Tensor | None, more: tuple, unfolds: int, constants: dict) -> None:
-    """One program for each block of the adjacency matrix and each `ROWS` sequences, a thread for each flip-flop of each."""
+    """One program for each block of the adjacency matrix and each `ROWS` sequences."""
     lines, values, start, gates, matrices = read
     batch, time, pairs = lines.shape[:3]
     times, size = elapsed.expand(batch, -1, pairs, 2), matrices.shape[2]
@@ -72,7 +72,9 @@ def _launch(kernel, read: list[Tensor], elapsed: Tensor, lengths: Tensor | None,
     with torch.cuda.device_of(lines):
         grid = (-(-batch // ROWS), matrices.shape[1])
         fast = lines.dtype == torch.float32 and not interpreted()
-        kernel[grid](*arguments, **constants, FAST=fast, num_warps=ROWS * size // 32, enable_fp_fusion=True)
+        # Going back, a thread needs all the registers that it can have.
+        warps = 8 if kernel is backward else ROWS * size // 32
+        kernel[grid](*arguments, **constants, FAST=fast, num_warps=warps, enable_fp_fusion=True)
 
 
 def _contiguous(*tensors: Tensor) -> list[Tensor]:
