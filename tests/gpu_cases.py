@@ -130,9 +130,9 @@ def pytorch_accepts_the_operators(device: str) -> None:
     for lengths in (None, torch.tensor([3, 2], device=device)):
         start, elapsed = lines.new_zeros(2, 3, 2), lines.new_ones(1, 1, 1, 1)
         torch.library.opcheck(fused_pairs, (lines, form.values.detach().requires_grad_(), start, elapsed, lengths, 2, True, False))
-    values, gates, matrices = MemoryCell(FlipFlop(3, sensory="steered"), wiring.ring(3)).double().to(device).tiles(16)
-    own = [each.detach().requires_grad_() for each in (values.values, gates, matrices)]
-    torch.library.opcheck(fused_tiles, (lines, *own, start, elapsed, lengths, 3, 2, True, False))
+    pairs, *tiles = MemoryCell(FlipFlop(3, sensory="steered"), wiring.ring(3)).double().to(device).tiles(16)
+    values, gates, matrices = (each.detach().requires_grad_() for each in (pairs.values, *tiles))
+    torch.library.opcheck(fused_tiles, (lines, values, start, elapsed, gates, matrices, lengths, 3, 2, True, False))
 
 
 def a_layer_is_compiled_around_it(device: str) -> None:

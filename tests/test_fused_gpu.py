@@ -40,7 +40,7 @@ except ImportError as error:
 def python(*arguments: str, interpret: str = "1") -> str:
     """What a process with Triton's interpreter writes."""
     environment = {**os.environ, "TRITON_INTERPRET": interpret, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=900, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -10,7 +10,7 @@ matrices leave them with other threads. Source: eq. lateral and eq. ltc-step, di
 
 from collections import namedtuple
 
-from cffbook.recurrence.fused_gpu.arithmetic import derivative, tl, triton
+from cffbook.recurrence.fused_gpu.arithmetic import SIZES, derivative, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_adjoint import Adjoint, back_one, back_sense, hand_on
 from cffbook.recurrence.fused_gpu.pairs_backward import FLUSH, SUMS, add, begin, load_sample, pour, store_pair, store_sample
 from cffbook.recurrence.fused_gpu.pairs_forward import load_times, load_values, sense, weigh
@@ -113,7 +113,7 @@ def pour_block(sums, gate_sums, matrix_sums, at, found, SIZE: tl.constexpr):
         add(matrix_sums + (4 * program.to(tl.int64) + i) * SIZE * SIZE + square, found.matrices[i], square >= 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def backward(lines, values, start, elapsed, lengths, gate_values, matrix_values, own, other, given_own, given_other, g_last,
              g_lines, g_start, g_elapsed, sums, gate_sums, matrix_sums, kept, batch, time, pairs,
              batch_stride, time_stride, pair_stride, side_stride, UNFOLDS: tl.constexpr, STEERED: tl.constexpr, SHARED: tl.constexpr,

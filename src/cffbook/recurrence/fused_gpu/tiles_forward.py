@@ -7,7 +7,7 @@ give what they cause in both neurons of every flip-flop; the rest is `pairs_forw
 
 from collections import namedtuple
 
-from cffbook.recurrence.fused_gpu.arithmetic import inverse, odds, tl, triton
+from cffbook.recurrence.fused_gpu.arithmetic import SIZES, inverse, odds, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_forward import Lanes, advance, load_lines, load_times, load_values, sense, weigh
 
 # Conductance of lateral synapses onto neuron a and neuron b [source, target], and each times the reversal potential.
@@ -63,7 +63,7 @@ def advance_block(a, b, gates, matrices, weights_a, weights_b, v_a, v_b, s_a, s_
     return after_a, advance(b, weights_b, v_b, v_a, s_b * h_b, onto_b, driven_b, STEERED, True, FAST)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def forward(lines, values, start, elapsed, lengths, gate_values, matrix_values, own, other, last, batch, time, pairs,
             batch_stride, time_stride, pair_stride, side_stride, UNFOLDS: tl.constexpr, STEERED: tl.constexpr, SHARED: tl.constexpr,
             STEADY: tl.constexpr, PADDED: tl.constexpr, FAST: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
