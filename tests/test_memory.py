@@ -136,6 +136,14 @@ def test_lateral_synapses_add_their_conductance_and_current_as_written_out(kind)
             assert torch.allclose(total[0, target, neuron], g, atol=1e-12) and torch.allclose(current[0, target, neuron], i, atol=1e-12)
 
 
+def test_tiles_are_the_same_synapses_by_blocks():
+    cell = MemoryCell(FlipFlop(10), wiring.tiles(10, 2))
+    (conductance, reversal, slope, half), (_, gates, matrices) = cell.lateral.values(), cell.tiles(4)
+    whole = [torch.block_diag(*(matrix[block] for block in range(3)))[:10, :10] for matrix in matrices]
+    assert torch.equal(torch.stack(whole, -1), torch.cat((conductance, conductance * reversal), -1))
+    assert torch.equal(gates, torch.stack((slope, half))) and matrices.shape == (4, 3, 4, 4)
+
+
 def test_one_neuron_or_both_are_read_out():
     for readout in ("one", "both"):
         layer, x = layer_with(readout=readout), torch.randn(2, 5, 6)
@@ -196,7 +204,7 @@ def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
         (lambda: MemoryLayer(4, 6, wiring.ring(6), bidirectional=True), "joins flip-flops of both directions"),
         (lambda: MemoryLayer(4, 6)(torch.zeros(2, 3, 5)), r"shape \(batch, time, 4\), got \(2, 3, 5\)"),
         (lambda: MemoryLayer(4, 6, bidirectional=True)(torch.zeros(2, 3, 4), torch.zeros(2, 6, 2)), "cannot continue from a potential"),
-        (lambda: MemoryLayer(4, 6, backend="gpu")(torch.zeros(2, 3, 4)), "unknown backend 'gpu': choose 'auto' or one of basins, fused_cpu, newton, sequential"),
+        (lambda: MemoryLayer(4, 6, backend="gpu")(torch.zeros(2, 3, 4)), "unknown backend 'gpu': choose 'auto' or one of basins, fused_cpu, fused_gpu, newton, sequential"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(make, message):
