@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cffbook.flipflop import FlipFlop, NearCritical
-from cffbook.lateral import MemoryCell, check_kind, check_wiring
+from cffbook.lateral import STRENGTH, MemoryCell, check_kind, check_wiring
 from cffbook.recurrence import blank_padding, unroll
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
@@ -33,6 +33,8 @@ class MemoryLayer(nn.Module):
         readout: "one" neuron of each CFF (the proposal), or "both".
         bidirectional: the second half of the CFFs runs backwards in time.
         backend: see `cffbook.recurrence.unroll`.
+        strength: largest initial conductance of all lateral synapses onto one neuron together; about 1, as much as a pair's
+            own synapses, for layers that are to track states, where synapses have to flip what others hold.
 
     Raises:
         ValueError: sizes do not fit, or a name is unknown.
@@ -53,6 +55,7 @@ class MemoryLayer(nn.Module):
         readout: str = "one",
         bidirectional: bool = False,
         backend: str = "auto",
+        strength: float = STRENGTH,
     ):
         super().__init__()
         if isinstance(flip_flops, int):
@@ -64,7 +67,7 @@ class MemoryLayer(nn.Module):
         if wiring is not None:
             check_wiring(wiring, flip_flops.pairs)
         coupled = wiring is not None and wiring.synapses > 0
-        self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral) if coupled else flip_flops
+        self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral, strength) if coupled else flip_flops
         self.d_model, self.readout, self.bidirectional, self.backend = d_model, readout, bidirectional, backend
         lines, held = flip_flops.pairs * (2 if flip_flops.scheme == "set_reset" else 1), flip_flops.pairs * (1 if readout == "one" else 2)
         self.input_map = nn.Linear(d_model, lines)
@@ -91,11 +94,11 @@ class MemoryLayer(nn.Module):
         if self.bidirectional or inputs.shape[1] <= PIECE:
             return self._outputs(inputs, potential, elapsed, lengths)
         pieces = []
-        for start in range(0, inputs.shape[1], PIECE):
-            part = slice(start, start + PIECE)
-            times = elapsed[:, part] if torch.is_tensor(elapsed) and elapsed.dim() > 1 else elapsed
-            left = None if lengths is None else (torch.as_tensor(lengths) - start).clamp(0, inputs[:, part].shape[1])
-            outputs, potential = self._outputs(inputs[:, part], potential, times, left)
+        for k, piece in enumerate(inputs.split(PIECE, 1)):  # slices would each bring a gradient as large as all inputs
+            start, count = k * PIECE, piece.shape[1]
+            times = elapsed[:, start : start + count] if torch.is_tensor(elapsed) and elapsed.dim() > 1 else elapsed
+            left = None if lengths is None else (torch.as_tensor(lengths) - start).clamp(0, count)
+            outputs, potential = self._outputs(piece, potential, times, left)
             pieces.append(outputs)
         return torch.cat(pieces, 1), potential
 

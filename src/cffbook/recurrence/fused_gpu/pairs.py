@@ -71,10 +71,11 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(ctx, given, given_other, last):
-    timed, elapsed = ctx.needs_input_grad[3], ctx.saved_tensors[3]
-    given, last = given_or_zero(ctx, given, last)
+    saved = ctx.saved_tensors
+    timed, elapsed = ctx.needs_input_grad[3], saved[3]
+    given, last = given_or_zero(saved[0], given, last)
     tail = ctx.lengths, ctx.unfolds, ctx.steered, ctx.shared, timed
-    *found, times = fused_pairs_backward(given, given_other, last, *ctx.saved_tensors, *tail)
+    *found, times = fused_pairs_backward(given, given_other, last, *saved, *tail)
     return *found, times.sum_to_size(elapsed.shape) if timed else None, None, None, None, None
 
 

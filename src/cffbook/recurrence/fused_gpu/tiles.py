@@ -84,10 +84,11 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(ctx, given, given_other, last):
-    timed, elapsed = ctx.needs_input_grad[3], ctx.saved_tensors[3]
-    given, last = given_or_zero(ctx, given, last)
+    saved = ctx.saved_tensors
+    timed, elapsed = ctx.needs_input_grad[3], saved[3]
+    given, last = given_or_zero(saved[0], given, last)
     tail = ctx.lengths, ctx.block, ctx.unfolds, ctx.steered, ctx.shared, timed
-    g_lines, g_values, g_start, times, *more = fused_tiles_backward(given, given_other, last, *ctx.saved_tensors, *tail)
+    g_lines, g_values, g_start, times, *more = fused_tiles_backward(given, given_other, last, *saved, *tail)
     times = times.sum_to_size(elapsed.shape) if timed else None
     return g_lines, g_values, g_start, times, *more, None, None, None, None, None
 
