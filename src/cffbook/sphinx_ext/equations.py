@@ -87,7 +87,7 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             text = nodes.paragraph("", "This cell implements ", classes=[BACK])
             number = app.env.toc_fignumbers.get(docname, {}).get("displaymath", {}).get(f"equation-{label}", ())
             text += nodes.reference("", f"Eq. {'.'.join(map(str, number)) or label}", internal=True, refuri=f"#equation-{label}")
-            cell.parent.insert(cell.parent.index(cell) + 1, text)
+            cell.parent.parent.insert(cell.parent.parent.index(cell.parent) + 1, text)  # below the box of the code
 
 
 def write_pages(app: Sphinx) -> Iterator[tuple[str, dict, str]]:
