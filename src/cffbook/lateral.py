@@ -143,7 +143,7 @@ class MemoryCell(nn.Module):
         neurons = torch.arange(2 * self.flip_flops.pairs)
         self.other = neurons ^ 1
         lines = neurons // 2 if self.flip_flops.scheme == "shared" else neurons
-        self.sensory_layout = layout(lines, neurons, neurons)
+        self.sensory_layout = layout(lines, neurons, neurons, len(neurons))
         source, gate, target = self.lateral.places()
         sources = torch.cat((neurons, self.other, source))
         self.gate_order = torch.arange(len(sources))
@@ -154,7 +154,7 @@ class MemoryCell(nn.Module):
         gates = place[torch.cat((neurons, len(neurons) + neurons, 2 * len(neurons) + gate))]
         targets = torch.cat((neurons, neurons, target))
         self.order = torch.argsort(targets * (len(sources) + 1) + gates)
-        self.layout = layout(sources[self.gate_order], gates[self.order], targets[self.order])
+        self.layout = layout(sources[self.gate_order], gates[self.order], targets[self.order], len(neurons))
 
     def circuit(self) -> MemoryCircuit:
         """The physical values of the parameters."""

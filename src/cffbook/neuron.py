@@ -63,7 +63,7 @@ class SynapseParameters(nn.Module):
         self.register_buffer("target", target, persistent=False)
         order = torch.argsort(target, stable=True)
         self.register_buffer("order", order, persistent=False)
-        self.layout = layout(source[order], torch.arange(len(order)), target[order])
+        self.layout = layout(source[order], torch.arange(len(order)), target[order], self.shape[1])
         count = len(source)
         self.raw_conductance = nn.Parameter(inverse_softplus(torch.empty(count).uniform_(0.001, 1.0)))
         self.slope = nn.Parameter(torch.empty(count).uniform_(3.0, 8.0))

@@ -35,38 +35,30 @@ class Pairs(NamedTuple):
 class Layout(NamedTuple):
     """Where synapses are, which does not change: gates of sources, and synapses that carry a gate to a target.
 
-    Gates and synapses come in *runs*: neighbours that see neighbouring sources, or carry neighbouring gates to one target.
-
     Args:
         source: `(gates,)` int64, the neuron or input that a gate sees.
         gate: `(synapses,)` int64, the gate of a synapse; several synapses may share one.
         target: `(synapses,)` int64, its neuron; ascending.
-        gate_runs: `(runs, 3)` int64, first gate, first source and number of gates of each run.
-        synapse_runs: `(runs, 4)` int64, target, first synapse, first gate and number of synapses of each run.
+        first: `(neurons + 1,)` int64, the first synapse onto each neuron, and the number of synapses.
+        reach: `(neurons,)` int64, how many of the gates, from the first on, neurons up to this one need.
+        spent: `(neurons,)` int64, how many of the gates, from the first on, no neuron after this one needs.
     """
 
     source: Tensor
     gate: Tensor
     target: Tensor
-    gate_runs: Tensor
-    synapse_runs: Tensor
+    first: Tensor
+    reach: Tensor
+    spent: Tensor
 
 
-def layout(source: Tensor, gate: Tensor, target: Tensor) -> Layout:
+def layout(source: Tensor, gate: Tensor, target: Tensor, neurons: int) -> Layout:
     """The layout of gates `(gates,)` with these sources and synapses `(synapses,)` with these gates and ascending targets."""
-    whole = torch.arange(len(source))
-    at, length = _runs(torch.stack((source - whole,), 1))
-    gate_runs = torch.stack((at, source[at], length), 1)
-    at, length = _runs(torch.stack((target, gate - torch.arange(len(gate))), 1))
-    return Layout(source, gate, target, gate_runs, torch.stack((target[at], at, gate[at], length), 1))
-
-
-def _runs(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """First index and length of every run of equal rows."""
-    if not len(keys):
-        return keys.new_zeros(0), keys.new_zeros(0)
-    first = torch.cat((keys.new_ones(1, dtype=torch.bool), (keys[1:] != keys[:-1]).any(1))).nonzero()[:, 0]
-    return first, torch.diff(first, append=first.new_tensor([len(keys)]))
+    first = torch.searchsorted(target, torch.arange(neurons + 1))
+    need = torch.zeros(neurons, dtype=torch.long).scatter_reduce(0, target, gate + 1, "amax")
+    least = torch.full((neurons + 1,), len(source)).scatter_reduce(0, target, gate, "amin")
+    spent = least.flip(0).cummin(0).values.flip(0)[1:]
+    return Layout(source, gate, target, first, need.cummax(0).values, spent.contiguous())
 
 
 class Synaptic(NamedTuple):

@@ -5,10 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.forms import Network
+from cffbook.recurrence.forms import Layout, Network
+from cffbook.recurrence.fused_cpu.arithmetic import LOG2E_DOUBLE
+from cffbook.recurrence.fused_cpu.lanes import WIDTHS
 from cffbook.recurrence.fused_cpu.network_backward import backward
-from cffbook.recurrence.fused_cpu.network_forward import forward
-from cffbook.recurrence.fused_cpu.pool import share
+from cffbook.recurrence.fused_cpu.network_forward import Neurons, Wires, forward
+from cffbook.recurrence.fused_cpu.pool import share, threads
+
+# What a step of so many sequences side by side costs for each neuron and for each synapse, in synapses of one sequence.
+BLOCK_COST = {WIDTHS[0]: (15, 12), WIDTHS[0] // 2: (11, 8), 1: (30, 1)}
 
 
 def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -20,9 +25,13 @@ def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed:
     if lengths is None:
         lengths = torch.full((inputs.shape[0],), inputs.shape[1])
     source, steering = form.steering or (lengths.new_zeros(0), form.neurons.new_zeros(2, 0))
-    runs = [form.sensory.layout.gate_runs, form.sensory.layout.synapse_runs, form.recurrent.layout.gate_runs, form.recurrent.layout.synapse_runs]
     values = [form.neurons, form.sensory.gates, form.sensory.synapses, form.recurrent.gates, form.recurrent.synapses, steering]
-    return fused_network(inputs, *values, potential, elapsed, [*runs, source, lengths], unfolds)
+    places = [*_places(form.sensory.layout), *_places(form.recurrent.layout), source, lengths]
+    return fused_network(inputs, *values, potential, elapsed, places, unfolds)
+
+
+def _places(layout: Layout) -> tuple[Tensor, ...]:
+    return layout.source, layout.gate, layout.first, layout.reach, layout.spent
 
 
 @torch.library.custom_op("cffbook::fused_network", mutates_args=(), device_types="cpu")
@@ -30,13 +39,15 @@ def fused_network(
     inputs: Tensor, neurons: Tensor, s_gates: Tensor, s_synapses: Tensor, gates: Tensor, synapses: Tensor, steering: Tensor,
     potential: Tensor, elapsed: Tensor, places: Sequence[Tensor], unfolds: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Potentials of all samples and the last ones; `places` are four arrays of runs, the steering sources and the lengths."""
+    """Potentials of all samples and the last ones; `places` are five arrays of each layout, the steering sources and the lengths."""
     batch, time, _ = inputs.shape
     potentials, last = inputs.new_empty(batch, time, neurons.shape[1]), potential.clone(memory_format=torch.contiguous_format)
     if batch * time:
         values = (neurons, s_gates, s_synapses, gates, synapses, steering)
-        arrays = *_arrays(inputs, values, potential, elapsed, places), unfolds, _largest(neurons), potentials.numpy(), last.numpy()
-        share(lambda first, end: forward(first, end, *arrays), batch, _work(inputs, s_gates, gates, unfolds))
+        arrays = *_arrays(inputs, values, potential, elapsed, places), unfolds, potentials.numpy(), last.numpy()
+        work = _work(inputs, s_gates, gates, unfolds)
+        lanes = _lanes(batch, threads(work), neurons, synapses)
+        share(lambda first, end: forward(first, end, lanes, *arrays), -(-batch // len(lanes)), work)
     return potentials, last
 
 
@@ -50,34 +61,50 @@ def fused_network_backward(
     values = (neurons, s_gates, s_synapses, gates, synapses, steering)
     g_inputs, g_start = torch.zeros_like(inputs, memory_format=torch.contiguous_format), g_last.clone(memory_format=torch.contiguous_format)
     g_elapsed = inputs.new_zeros((batch, elapsed.shape[1], neurons.shape[1]) if timed else (0, 0, 0))
+    shapes = [neurons[:2].shape, neurons[2:].shape, *(value.shape for value in values[1:])]
     sums = {}
     if batch * time:
-        arrays = *_arrays(inputs, values, potential, elapsed, places), unfolds, _largest(neurons)
+        arrays = *_arrays(inputs, values, potential, elapsed, places), unfolds
         told = [each.detach().contiguous().numpy() for each in (potentials, given, g_last)]
         written = g_inputs.numpy(), g_start.numpy(), g_elapsed.numpy()
+        work = 3 * _work(inputs, s_gates, gates, unfolds)
+        lanes = _lanes(batch, threads(work), neurons, synapses)
 
         def part(first: int, end: int) -> None:
-            sums[first] = [torch.zeros(value.shape, dtype=torch.float64) for value in values]
-            backward(first, end, *arrays, *told, *written, tuple(each.numpy() for each in sums[first]))
+            sums[first] = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
+            backward(first, end, lanes, *arrays, *told, *written, tuple(each.numpy() for each in sums[first]))
 
-        share(part, batch, 3 * _work(inputs, s_gates, gates, unfolds))
+        share(part, -(-batch // len(lanes)), work)
     # Added up in the order of the sequences, whichever thread was first.
-    whole = [sum((sums[first][i] for first in sorted(sums)), torch.zeros(value.shape, dtype=torch.float64)) for i, value in enumerate(values)]
-    return [g_inputs, *(each.to(neurons.dtype) for each in whole), g_start, g_elapsed]
+    whole = [sum((sums[first][i] for first in sorted(sums)), torch.zeros(shape, dtype=torch.float64)) for i, shape in enumerate(shapes)]
+    # The kernel leaves out factors that are the same for all samples.
+    whole[1] *= neurons[1]
+    for value, gradient in zip(values[1:], whole[2:], strict=True):
+        gradient[1] *= value[0] if value is synapses or value is s_synapses else -value[0]
+    gradients = [torch.cat(whole[:2]), *whole[2:]]
+    return [g_inputs, *(each.to(neurons.dtype) for each in gradients), g_start, g_elapsed]
 
 
 def _arrays(inputs: Tensor, values: Sequence[Tensor], potential: Tensor, elapsed: Tensor, places: Sequence[Tensor]) -> tuple:
-    batch, neurons = inputs.shape[0], values[0].shape[1]
-    s_runs, s_synapse_runs, runs, synapse_runs, steered, lengths = (place.numpy() for place in places)
     cell, s_gates, s_synapses, gates, synapses, steering = (value.detach().contiguous().numpy() for value in values)
-    times = elapsed.detach().expand(batch, -1, neurons).numpy()
-    sensory, recurrent = (s_runs, s_synapse_runs, s_gates, s_synapses), (runs, synapse_runs, gates, synapses)
-    start = potential.detach().contiguous().numpy()
-    return inputs.detach().contiguous().numpy(), cell, *sensory, *recurrent, steered, steering, start, times, lengths
+    *places, steered, lengths = (place.numpy() for place in places)
+    inputs, potential, elapsed = (each.detach().contiguous().numpy() for each in (inputs, potential, elapsed))
+    sensory, recurrent = _wires(places[:5], s_gates, s_synapses), _wires(places[5:], gates, synapses)
+    return inputs, Neurons(*cell), sensory, recurrent, _wires([steered] + 4 * [steered[:0]], steering, steering[:, :0]), potential, elapsed, lengths
 
 
-def _largest(values: Tensor):
-    return values.new_tensor(torch.finfo(values.dtype).max).numpy()[()]
+def _wires(places, gates, synapses) -> Wires:
+    return Wires(*places, gates[0] * -LOG2E_DOUBLE, *gates, *synapses)
+
+
+def _lanes(batch: int, workers: int, neurons: Tensor, synapses: Tensor) -> tuple[int, ...]:
+    """As many entries as sequences go side by side, so that the threads are done soonest."""
+
+    def time(width: int) -> int:
+        blocks, (neuron, synapse) = -(-batch // width), BLOCK_COST[width]
+        return -(-blocks // workers) * (neuron * neurons.shape[1] + synapse * synapses.shape[1])
+
+    return (0,) * min(BLOCK_COST, key=time)
 
 
 def _work(inputs: Tensor, s_gates: Tensor, gates: Tensor, unfolds: int) -> int:

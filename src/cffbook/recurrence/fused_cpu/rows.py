@@ -1,0 +1,195 @@
+"""Loops over gates, synapses or neurons, in vector instructions: the lanes are sequences or, of one sequence alone, neighbours.
+
+Every array holds a row for each item, of as many numbers as there are sequences side by side. With several, a loop goes item by
+item, and a row is a vector: it is read whole wherever it lies, so that any sparsity runs at full speed. With one, rows are single
+numbers, and the loop takes several neighbouring items at once, whose sources are picked up number by number. A rule is written
+once for both.
+"""
+
+from typing import NamedTuple
+
+from cffbook.recurrence.fused_cpu.arithmetic import extending, llvm, numba
+from cffbook.recurrence.fused_cpu.lanes import WIDTHS, Lanes, Place, cgutils
+
+
+SUMS = 4  # numbers in the sums of two quantities over several sequences
+
+
+class Gathered:
+    """Numbers at any places of a row of numbers, some perhaps more than once; where they are neighbours they are taken as such."""
+
+    def __init__(self, builder, pointer, places: Lanes):
+        self.builder, self.pointer, self.places, self.count = builder, pointer, places.value, places.value.type.count
+
+    def _at(self, lane: int):
+        place = self.builder.extract_element(self.places, llvm.IntType(32)(lane))
+        return place, self.builder.gep(self.pointer, [place])
+
+    def _neighbours(self):
+        first, _ = self._at(0)
+        kind = self.places.type
+        ahead = self.builder.sub(self.places, Lanes.spread(self.builder, first, self.count).value)
+        same = self.builder.icmp_signed("==", ahead, llvm.Constant(kind, list(range(self.count))))
+        whole = self.builder.bitcast(same, llvm.IntType(self.count))
+        return self.builder.icmp_signed("==", whole, whole.type(-1))
+
+    def _run(self) -> Place:
+        return Place(self.builder, self._at(0)[1], self.pointer.type.pointee, self.count)
+
+    def load(self) -> Lanes:
+        """The numbers there."""
+        kind = llvm.VectorType(self.pointer.type.pointee, self.count)
+        if self.count == 1:
+            return self._run().load()
+        with self.builder.if_else(self._neighbours()) as (near, far):
+            with near:
+                run, near_block = self._run().load().value, self.builder.block
+            with far:
+                whole = llvm.Constant(kind, llvm.Undefined)
+                for lane in range(self.count):
+                    whole = self.builder.insert_element(whole, self.builder.load(self._at(lane)[1]), llvm.IntType(32)(lane))
+                far_block = self.builder.block
+        joined = self.builder.phi(kind)
+        joined.add_incoming(run, near_block)
+        joined.add_incoming(whole, far_block)
+        return Lanes(self.builder, joined)
+
+    def add(self, lanes: Lanes) -> None:
+        """Add to the numbers there, one after the other where they are no neighbours."""
+        if self.count == 1:
+            self._run().add(lanes)
+            return
+        with self.builder.if_else(self._neighbours()) as (near, far):
+            with near:
+                self._run().add(lanes)
+            with far:
+                for lane in range(self.count):
+                    pointer = self._at(lane)[1]
+                    one = self.builder.extract_element(lanes.value, llvm.IntType(32)(lane))
+                    self.builder.store(self.builder.fadd(self.builder.load(pointer), one), pointer)
+
+
+class Step(NamedTuple):
+    """Where a loop has come to: `item`, the first of `count` neighbours when `sequences` is 1."""
+
+    builder: object
+    item: object
+    sequences: int
+    count: int
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return max(self.sequences, self.count)
+
+
+class Array:
+    """One of a loop's arrays, at the step that the loop has come to."""
+
+    def __init__(self, step: Step, pointer):
+        self.step, self.pointer, self.element = step, pointer, pointer.type.pointee
+
+    def _place(self, item, size: int, count: int) -> Place:
+        at = self.step.builder.mul(item, item.type(size))
+        return Place(self.step.builder, self.step.builder.gep(self.pointer, [at]), self.element, count)
+
+    def value(self) -> Lanes:
+        """A parameter of the item, the same for all sequences; the array holds one number for each item."""
+        if self.step.sequences == 1:
+            return self._place(self.step.item, 1, self.step.width).load()
+        one = self.step.builder.load(self.step.builder.gep(self.pointer, [self.step.item]))
+        return Lanes.spread(self.step.builder, one, self.step.width)
+
+    def row(self, by: "Array | None" = None) -> Place | Gathered:
+        """The item's row, or that of the item whose index the array `by` holds for this one."""
+        builder = self.step.builder
+        if by is None:
+            return self._place(self.step.item, self.step.sequences, self.step.width)
+        if self.step.sequences > 1:
+            return self._place(builder.load(builder.gep(by.pointer, [self.step.item])), self.step.sequences, self.step.width)
+        return Gathered(builder, self.pointer, by._place(self.step.item, 1, self.step.width).load())
+
+    def whole_row(self, item) -> Lanes:
+        """The row of one item, the same for all neighbours."""
+        if self.step.sequences > 1:
+            return self._place(item, self.step.sequences, self.step.width).load()
+        return Lanes.spread(self.step.builder, self.step.builder.load(self.step.builder.gep(self.pointer, [item])), self.step.width)
+
+    def add_two(self, even: Lanes, odd: Lanes) -> None:
+        """Add two quantities to the item's sums at even and odd places: two numbers for one sequence, four for more."""
+        width, builder = self.step.width, self.step.builder
+        if self.step.sequences == 1:
+            place = self._place(self.step.item, 2, 2 * width)
+            place.add(Lanes(builder, shuffle(builder, even, odd, [lane + side * width for lane in range(width) for side in (0, 1)])))
+            return
+        halves = [[lane + first + side * width for lane in range(0, width, 2) for side in (0, 1)] for first in (0, 1)]
+        one, two = (Lanes(builder, shuffle(builder, even, odd, half)) for half in halves)
+        self._place(self.step.item, SUMS, SUMS).add(fold(builder, one + two, SUMS))
+
+
+def shuffle(builder, one: Lanes, two: Lanes, order: list[int]):
+    """A vector of the numbers at these places of two."""
+    return builder.shuffle_vector(one.value, two.value, llvm.Constant(llvm.VectorType(llvm.IntType(32), len(order)), order))
+
+
+def fold(builder, lanes: Lanes, count: int) -> Lanes:
+    """Sums of a vector's parts of `count` numbers."""
+    while (width := lanes.value.type.count) > count:
+        low, high = (Lanes(builder, shuffle(builder, lanes, lanes, list(half))) for half in (range(width // 2), range(width // 2, width)))
+        lanes = low + high
+    return lanes
+
+
+def row_loop(rule, sums: int = 0, finish=None):
+    """An intrinsic `loop(lanes, arrays, whole, first, end, item)` that goes by `rule(*arrays, *whole)` through the items from `first` to `end`.
+
+    `lanes` is a tuple with one entry for each sequence, because its length is known while compiling; `whole` are arrays of
+    which the rule is given the row of `item` alone.
+
+    Args:
+        rule: called with an `Array` for each of `arrays` and with `Lanes` for each of `whole`; returns what is to be summed.
+        sums: how many quantities the rule returns.
+        finish: called after the loop with the list of sums, and as the rule for `item`.
+    """
+
+    @extending.intrinsic
+    def loop(context, lanes, arrays, whole, first, end, item):
+        def build(context, builder, signature, arguments):
+            pointers, fixed = (
+                [context.make_array(kind)(context, builder, builder.extract_value(argument, i)).data for i, kind in enumerate(kinds)]
+                for argument, kinds in zip(arguments[1:3], signature.args[1:3], strict=True)
+            )
+            totals, (start, stop, item) = [], arguments[3:]
+            for count in (1,) if lanes.count > 1 else WIDTHS:
+                step = Step(builder, start, lanes.count, count)
+                totals = _carry_on(builder, totals, sums, step, [*pointers, *fixed])
+                told = [Array(step, pointer).whole_row(item) for pointer in fixed]
+                size = start.type(count)
+                until = builder.sub(stop, builder.srem(builder.sub(stop, start), size))
+                with cgutils.for_range_slice(builder, start, until, size, stop.type) as (i, _):
+                    here = [Array(step._replace(item=i), pointer) for pointer in pointers]
+                    for total, part in zip(totals, rule(*here, *told) or (), strict=True):
+                        builder.store((Lanes(builder, builder.load(total)) + part).value, total)
+                start = until
+            if finish is not None:
+                step = Step(builder, item, lanes.count, 1)
+                here, told = [Array(step, pointer) for pointer in pointers], [Array(step, pointer).whole_row(item) for pointer in fixed]
+                finish([Lanes(builder, builder.load(total)) for total in totals], *here, *told)
+            return context.get_dummy_value()
+
+        return numba.void(lanes, arrays, whole, first, end, item), build
+
+    return loop
+
+
+def _carry_on(builder, totals, sums: int, step: Step, pointers):
+    """Where a loop with vectors of this width adds up: 0, or what the loop with wider ones has added up."""
+    if not sums:
+        return []
+    element = next(pointer.type.pointee for pointer in pointers if not isinstance(pointer.type.pointee, llvm.IntType))
+    kind = llvm.VectorType(element, step.width)
+    begin = [fold(builder, Lanes(builder, builder.load(total)), step.width).value for total in totals] or [kind([0.0] * step.width)] * sums
+    places = [cgutils.alloca_once(builder, kind) for _ in range(sums)]
+    for place, value in zip(places, begin, strict=True):
+        builder.store(value, place)
+    return places
