@@ -39,6 +39,7 @@ class Layout(NamedTuple):
         source: `(gates,)` int64, the neuron or input that a gate sees.
         gate: `(synapses,)` int64, the gate of a synapse; several synapses may share one.
         target: `(synapses,)` int64, its neuron; ascending.
+        sources, gates: the first two with their `runs`.
         first: `(neurons + 1,)` int64, the first synapse onto each neuron, and the number of synapses.
         reach: `(neurons,)` int64, how many of the gates, from the first on, neurons up to this one need.
         spent: `(neurons,)` int64, how many of the gates, from the first on, no neuron after this one needs.
@@ -47,6 +48,8 @@ class Layout(NamedTuple):
     source: Tensor
     gate: Tensor
     target: Tensor
+    sources: Tensor
+    gates: Tensor
     first: Tensor
     reach: Tensor
     spent: Tensor
@@ -58,7 +61,14 @@ def layout(source: Tensor, gate: Tensor, target: Tensor, neurons: int) -> Layout
     need = torch.zeros(neurons, dtype=torch.long).scatter_reduce(0, target, gate + 1, "amax")
     least = torch.full((neurons + 1,), len(source)).scatter_reduce(0, target, gate, "amin")
     spent = least.flip(0).cummin(0).values.flip(0)[1:]
-    return Layout(source, gate, target, first, need.cummax(0).values, spent.contiguous())
+    return Layout(source, gate, target, runs(source), runs(gate), first, need.cummax(0).values, spent.contiguous())
+
+
+def runs(index: Tensor) -> Tensor:
+    """Indices `(items,)`, each with the number of items from it on whose indices follow one another, `(items, 2)`."""
+    place = torch.arange(len(index))
+    end = torch.where(torch.diff(index, append=index[-1:]) == 1, len(index), place + 1)
+    return torch.stack((index, end.flip(0).cummin(0).values.flip(0) - place), 1)
 
 
 class Synaptic(NamedTuple):

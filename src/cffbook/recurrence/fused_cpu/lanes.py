@@ -107,7 +107,7 @@ class Place:
 
     def __init__(self, builder, pointer, element, count: int):
         self.builder, self.pointer, self.element, self.count = builder, pointer, element, count
-        self.size = 4 if element == llvm.FloatType() else 8  # of float32; float64 and int64
+        self.size = 4 if element == llvm.FloatType() else 8
 
     def _at(self, count: int):
         return self.builder.bitcast(self.pointer, llvm.VectorType(self.element, count).as_pointer())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.forms import Layout, Network
+from cffbook.recurrence.forms import Layout, Network, runs
 from cffbook.recurrence.fused_cpu.arithmetic import LOG2E_DOUBLE
 from cffbook.recurrence.fused_cpu.lanes import WIDTHS
 from cffbook.recurrence.fused_cpu.network_backward import backward
@@ -26,12 +26,12 @@ def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed:
         lengths = torch.full((inputs.shape[0],), inputs.shape[1])
     source, steering = form.steering or (lengths.new_zeros(0), form.neurons.new_zeros(2, 0))
     values = [form.neurons, form.sensory.gates, form.sensory.synapses, form.recurrent.gates, form.recurrent.synapses, steering]
-    places = [*_places(form.sensory.layout), *_places(form.recurrent.layout), source, lengths]
+    places = [*_places(form.sensory.layout), *_places(form.recurrent.layout), runs(source), lengths]
     return fused_network(inputs, *values, potential, elapsed, places, unfolds)
 
 
 def _places(layout: Layout) -> tuple[Tensor, ...]:
-    return layout.source, layout.gate, layout.first, layout.reach, layout.spent
+    return layout.sources, layout.gates, layout.first, layout.reach, layout.spent
 
 
 @torch.library.custom_op("cffbook::fused_network", mutates_args=(), device_types="cpu")
@@ -39,7 +39,7 @@ def fused_network(
     inputs: Tensor, neurons: Tensor, s_gates: Tensor, s_synapses: Tensor, gates: Tensor, synapses: Tensor, steering: Tensor,
     potential: Tensor, elapsed: Tensor, places: Sequence[Tensor], unfolds: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Potentials of all samples and the last ones; `places` are five arrays of each layout, the steering sources and the lengths."""
+    """Potentials of all samples and the last ones; `places` are five arrays of each layout, the steering sources with their runs, and the lengths."""
     batch, time, _ = inputs.shape
     potentials, last = inputs.new_empty(batch, time, neurons.shape[1]), potential.clone(memory_format=torch.contiguous_format)
     if batch * time:
@@ -90,7 +90,7 @@ def _arrays(inputs: Tensor, values: Sequence[Tensor], potential: Tensor, elapsed
     *places, steered, lengths = (place.numpy() for place in places)
     inputs, potential, elapsed = (each.detach().contiguous().numpy() for each in (inputs, potential, elapsed))
     sensory, recurrent = _wires(places[:5], s_gates, s_synapses), _wires(places[5:], gates, synapses)
-    return inputs, Neurons(*cell), sensory, recurrent, _wires([steered] + 4 * [steered[:0]], steering, steering[:, :0]), potential, elapsed, lengths
+    return inputs, Neurons(*cell), sensory, recurrent, _wires([steered, steered[:0], *3 * [lengths[:0]]], steering, steering[:, :0]), potential, elapsed, lengths
 
 
 def _wires(places, gates, synapses) -> Wires:

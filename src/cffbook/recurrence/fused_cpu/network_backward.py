@@ -64,8 +64,8 @@ def synapses_back(lanes, wires, seen, gates, g_total, g_current, g_gates, g_seen
     the half-activation without the factor -γ.
     """
     done, first, spent, last = 0, wires.first, wires.spent, wires.spent.shape[0] - 1
-    arrays = (wires.gate, wires.conductance, wires.reversal, gates, g_gates, pairs)
-    to_close = (wires.source, wires.slope, wires.half, seen, gates, g_gates, g_seen, gate_pairs)
+    arrays = (wires.gates, wires.conductance, wires.reversal, gates, g_gates, pairs)
+    to_close = (wires.sources, wires.slope, wires.half, seen, gates, g_gates, g_seen, gate_pairs)
     for m in range(last + 1):
         synapses_loop(lanes, arrays, (g_total, g_current), first[m], first[m + 1], m)
         if spent[m] >= done + TOGETHER or m == last:
@@ -135,8 +135,8 @@ def step_back(lanes, neurons, sensory, recurrent, steering, unfolds, part, seen,
         gradients = (g_potential, g_sensed, g_drove, g_total, g_current, g_steer, g_length, added[0], added[1])
         neurons_loop(lanes, values + gradients, (), 0, neurons.capacitance.shape[0], 0)
         synapses_back(lanes, recurrent, before, opened[k], g_total, g_current, g_opened, g_potential, added[5], added[4])
-        gates = (steering.source, steering.slope, steering.half, before, steer, g_steer, g_potential, added[6])
-        gates_loop(lanes, gates, (), 0, steering.source.shape[0], 0)
+        gates = (steering.sources, steering.slope, steering.half, before, steer, g_steer, g_potential, added[6])
+        gates_loop(lanes, gates, (), 0, steering.sources.shape[0], 0)
     synapses_back(lanes, sensory, seen, closed[0], g_sensed, g_drove, closed[1], g_seen, added[3], added[2])
     g_sensed[:] = 0
     g_drove[:] = 0
@@ -148,9 +148,9 @@ def sum_rows(width, size, sensory, recurrent, steering, like):
     two = SUMS if width > 1 else 2
     return (
         rows(size, two, like).reshape(-1), rows(size, width, like).reshape(-1),
-        rows(sensory.source.shape[0], two, like).reshape(-1), rows(sensory.gate.shape[0], two, like).reshape(-1),
-        rows(recurrent.source.shape[0], two, like).reshape(-1), rows(recurrent.gate.shape[0], two, like).reshape(-1),
-        rows(steering.source.shape[0], two, like).reshape(-1),
+        rows(sensory.sources.shape[0], two, like).reshape(-1), rows(sensory.gates.shape[0], two, like).reshape(-1),
+        rows(recurrent.sources.shape[0], two, like).reshape(-1), rows(recurrent.gates.shape[0], two, like).reshape(-1),
+        rows(steering.sources.shape[0], two, like).reshape(-1),
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, s
         rows(CHUNK, features * width, like), rows(CHUNK, features * width, like), rows(CHUNK, size * width, like), rows(CHUNK, size * width, like)
     )  # fmt: skip
     part, drive, g = rows(size, width, like).reshape(-1), apart(2, size * width, like), apart(GRADIENTS, size * width, like)
-    closed, opened = apart(2, sensory.source.shape[0] * width, like), apart(unfolds + 1, recurrent.source.shape[0] * width, like)
+    closed, opened = apart(2, sensory.sources.shape[0] * width, like), apart(unfolds + 1, recurrent.sources.shape[0] * width, like)
     states, kept = apart(unfolds + 1, size * width, like), apart(unfolds * KEPT, size * width, like)
     added = sum_rows(width, size, sensory, recurrent, steering, like)
     kept[:] = 1

@@ -29,8 +29,8 @@ class Neurons(NamedTuple):
 class Wires(NamedTuple):
     """Arrays of synapses of one kind: those of forms.Layout, and their values; `steep` is -γ log2 e."""
 
-    source: object
-    gate: object
+    sources: object
+    gates: object
     first: object
     reach: object
     spent: object
@@ -98,9 +98,9 @@ def fill_times(lanes, begin, count, t, elapsed, share, target):
 @kernel
 def sense(lanes, wires, seen, gates, sensory, driven):
     """Sensory conductance and current of one sample, from its inputs."""
-    opened, first, reach, count = 0, wires.first, wires.reach, wires.source.shape[0]
-    to_open = (wires.source, wires.steep, wires.half, seen, gates)
-    arrays = (wires.gate, wires.conductance, wires.reversal, gates, sensory, driven)
+    opened, first, reach, count = 0, wires.first, wires.reach, wires.sources.shape[0]
+    to_open = (wires.sources, wires.steep, wires.half, seen, gates)
+    arrays = (wires.gates, wires.conductance, wires.reversal, gates, sensory, driven)
     for m in range(reach.shape[0]):
         if reach[m] > opened:
             needed = max(reach[m], min(opened + TOGETHER, count))
@@ -113,11 +113,11 @@ def sense(lanes, wires, seen, gates, sensory, driven):
 def unfold(lanes, neurons, wires, steering, part, sensory, driven, before, after, gates, kept):
     """One unfold of all neurons, which see each other's potentials of before it."""
     steer = kept[STEER]
-    open_loop(lanes, (steering.source, steering.steep, steering.half, before, steer), (), 0, steering.source.shape[0], 0)
-    opened, first, reach, count = 0, wires.first, wires.reach, wires.source.shape[0]
-    to_open = (wires.source, wires.steep, wires.half, before, gates)
+    open_loop(lanes, (steering.sources, steering.steep, steering.half, before, steer), (), 0, steering.sources.shape[0], 0)
+    opened, first, reach, count = 0, wires.first, wires.reach, wires.sources.shape[0]
+    to_open = (wires.sources, wires.steep, wires.half, before, gates)
     own = (neurons.capacitance, neurons.leak, neurons.reversal, part, before, after, sensory, driven, steer, kept[SHARE], kept[RATE])
-    arrays = (wires.gate, wires.conductance, wires.reversal, gates) + own
+    arrays = (wires.gates, wires.conductance, wires.reversal, gates) + own
     for m in range(reach.shape[0]):
         if reach[m] > opened:
             needed = max(reach[m], min(opened + TOGETHER, count))
@@ -144,7 +144,7 @@ def forward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, st
     width, size, like, share = len(lanes), start.shape[1], start, inverse(start.dtype.type(unfolds))
     seen, states = rows(CHUNK, features * width, like), rows(CHUNK + 1, size * width, like)
     between, kept, drive = apart(2, size * width, like), apart(KEPT, size * width, like), apart(3, size * width, like)
-    closed, opened = rows(1, sensory.source.shape[0] * width, like)[0], rows(1, recurrent.source.shape[0] * width, like)[0]
+    closed, opened = rows(1, sensory.sources.shape[0] * width, like)[0], rows(1, recurrent.sources.shape[0] * width, like)[0]
     sensory_rows, driven, part = drive[0], drive[1], drive[2]
     kept[STEER] = 1
     for block in range(first, end):

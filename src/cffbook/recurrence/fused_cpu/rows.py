@@ -16,38 +16,35 @@ SUMS = 4  # numbers in the sums of two quantities over several sequences
 
 
 class Gathered:
-    """Numbers at any places of a row of numbers, some perhaps more than once; where they are neighbours they are taken as such."""
+    """Numbers at any places, some perhaps more than once: `places` holds the index of each, and how many from there on are neighbours."""
 
-    def __init__(self, builder, pointer, places: Lanes):
-        self.builder, self.pointer, self.places, self.count = builder, pointer, places.value, places.value.type.count
+    def __init__(self, builder, pointer, places, count: int):
+        self.builder, self.pointer, self.places, self.count = builder, pointer, places, count
 
-    def _at(self, lane: int):
-        place = self.builder.extract_element(self.places, llvm.IntType(32)(lane))
-        return place, self.builder.gep(self.pointer, [place])
+    def _number(self, lane: int):
+        return self.builder.load(self.builder.gep(self.places, [llvm.IntType(64)(lane)]))
 
-    def _neighbours(self):
-        first, _ = self._at(0)
-        kind = self.places.type
-        ahead = self.builder.sub(self.places, Lanes.spread(self.builder, first, self.count).value)
-        same = self.builder.icmp_signed("==", ahead, llvm.Constant(kind, list(range(self.count))))
-        whole = self.builder.bitcast(same, llvm.IntType(self.count))
-        return self.builder.icmp_signed("==", whole, whole.type(-1))
+    def _pointer(self, lane: int):
+        return self.builder.gep(self.pointer, [self._number(2 * lane)])
 
     def _run(self) -> Place:
-        return Place(self.builder, self._at(0)[1], self.pointer.type.pointee, self.count)
+        return Place(self.builder, self._pointer(0), self.pointer.type.pointee, self.count)
+
+    def _neighbours(self):
+        return self.builder.icmp_signed(">=", self._number(1), llvm.IntType(64)(self.count))
 
     def load(self) -> Lanes:
         """The numbers there."""
-        kind = llvm.VectorType(self.pointer.type.pointee, self.count)
         if self.count == 1:
             return self._run().load()
+        kind = llvm.VectorType(self.pointer.type.pointee, self.count)
         with self.builder.if_else(self._neighbours()) as (near, far):
             with near:
                 run, near_block = self._run().load().value, self.builder.block
             with far:
                 whole = llvm.Constant(kind, llvm.Undefined)
                 for lane in range(self.count):
-                    whole = self.builder.insert_element(whole, self.builder.load(self._at(lane)[1]), llvm.IntType(32)(lane))
+                    whole = self.builder.insert_element(whole, self.builder.load(self._pointer(lane)), llvm.IntType(32)(lane))
                 far_block = self.builder.block
         joined = self.builder.phi(kind)
         joined.add_incoming(run, near_block)
@@ -64,7 +61,7 @@ class Gathered:
                 self._run().add(lanes)
             with far:
                 for lane in range(self.count):
-                    pointer = self._at(lane)[1]
+                    pointer = self._pointer(lane)
                     one = self.builder.extract_element(lanes.value, llvm.IntType(32)(lane))
                     self.builder.store(self.builder.fadd(self.builder.load(pointer), one), pointer)
 
@@ -101,13 +98,14 @@ class Array:
         return Lanes.spread(self.step.builder, one, self.step.width)
 
     def row(self, by: "Array | None" = None) -> Place | Gathered:
-        """The item's row, or that of the item whose index the array `by` holds for this one."""
+        """The item's row, or that of the item whose index `by` holds for this one, with the number of neighbours from there on."""
         builder = self.step.builder
         if by is None:
             return self._place(self.step.item, self.step.sequences, self.step.width)
+        places = builder.gep(by.pointer, [builder.mul(self.step.item, self.step.item.type(2))])
         if self.step.sequences > 1:
-            return self._place(builder.load(builder.gep(by.pointer, [self.step.item])), self.step.sequences, self.step.width)
-        return Gathered(builder, self.pointer, by._place(self.step.item, 1, self.step.width).load())
+            return self._place(builder.load(places), self.step.sequences, self.step.width)
+        return Gathered(builder, self.pointer, places, self.step.width)
 
     def whole_row(self, item) -> Lanes:
         """The row of one item, the same for all neighbours."""
