@@ -35,33 +35,51 @@ class Pairs(NamedTuple):
 class Layout(NamedTuple):
     """Where synapses are, which does not change: gates of sources, and synapses that carry a gate to a target.
 
+    The first `own` synapses have a gate each for themselves, synapse i the gate i; the others share the gates after these. Both come
+    in the order of their targets.
+
     Args:
         source: `(gates,)` int64, the neuron or input that a gate sees.
-        gate: `(synapses,)` int64, the gate of a synapse; several synapses may share one.
-        target: `(synapses,)` int64, its neuron; ascending.
-        sources, gates: the first two with their `runs`.
-        first: `(neurons + 1,)` int64, the first synapse onto each neuron, and the number of synapses.
-        reach: `(neurons,)` int64, how many of the gates, from the first on, neurons up to this one need.
-        spent: `(neurons,)` int64, how many of the gates, from the first on, no neuron after this one needs.
+        gate: `(synapses,)` int64, the gate of a synapse.
+        target: `(synapses,)` int64, its neuron.
+        own: how many synapses have a gate for themselves.
+        sources, gates: `source`, and `gate` of the other synapses counted from `own` on, with their `runs`.
+        first, shared_first: `(neurons + 1,)` int64, the first synapse onto each neuron of those with a gate for themselves, and of
+            the others counted from `own` on; and how many there are.
+        order: `(synapses,)` int64, all synapses in the order of their targets.
+        all_gates, all_first: as `gates` and `first` for the synapses in this order, gates counted from 0 on.
     """
 
     source: Tensor
     gate: Tensor
     target: Tensor
+    own: int
     sources: Tensor
     gates: Tensor
     first: Tensor
-    reach: Tensor
-    spent: Tensor
+    shared_first: Tensor
+    order: Tensor
+    all_gates: Tensor
+    all_first: Tensor
 
 
-def layout(source: Tensor, gate: Tensor, target: Tensor, neurons: int) -> Layout:
-    """The layout of gates `(gates,)` with these sources and synapses `(synapses,)` with these gates and ascending targets."""
-    first = torch.searchsorted(target, torch.arange(neurons + 1))
-    need = torch.zeros(neurons, dtype=torch.long).scatter_reduce(0, target, gate + 1, "amax")
-    least = torch.full((neurons + 1,), len(source)).scatter_reduce(0, target, gate, "amin")
-    spent = least.flip(0).cummin(0).values.flip(0)[1:]
-    return Layout(source, gate, target, runs(source), runs(gate), first, need.cummax(0).values, spent.contiguous())
+def layout(source: Tensor, gate: Tensor, target: Tensor, neurons: int) -> tuple[Layout, Tensor, Tensor]:
+    """The layout of gates `(gates,)` with these sources and synapses `(synapses,)` with these gates and targets.
+
+    Returns:
+        The layout, and which of the given gates and synapses its own are.
+    """
+    alone = (torch.bincount(gate, minlength=len(source)) == 1)[gate]
+    order = torch.argsort(target * len(source) + gate)
+    order = torch.cat((order[alone[order]], order[~alone[order]]))
+    own = int(alone.sum())
+    others = torch.ones(len(source), dtype=torch.bool).index_fill(0, gate[order[:own]], False)
+    gates = torch.cat((gate[order[:own]], others.nonzero()[:, 0]))
+    source, gate, target = source[gates], torch.argsort(gates)[gate[order]], target[order]
+    by_target = torch.argsort(target, stable=True)
+    ends = [torch.searchsorted(part.contiguous(), torch.arange(neurons + 1)) for part in (target[:own], target[own:], target[by_target])]
+    runs_of = runs(source), runs(gate[own:] - own), runs(gate[by_target])
+    return Layout(source, gate, target, own, *runs_of[:2], *ends[:2], by_target, runs_of[2], ends[2]), gates, order
 
 
 def runs(index: Tensor) -> Tensor:

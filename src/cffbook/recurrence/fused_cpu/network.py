@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.forms import Layout, Network, runs
-from cffbook.recurrence.fused_cpu.arithmetic import LOG2E_DOUBLE
+from cffbook.recurrence.forms import Network, runs
+from cffbook.recurrence.fused_cpu.arithmetic import np
 from cffbook.recurrence.fused_cpu.lanes import WIDTHS
 from cffbook.recurrence.fused_cpu.network_backward import backward
-from cffbook.recurrence.fused_cpu.network_forward import Neurons, Wires, forward
+from cffbook.recurrence.fused_cpu.network_forward import Neurons, forward
 from cffbook.recurrence.fused_cpu.pool import share, threads
+from cffbook.recurrence.fused_cpu.wires import gates_of, gradients, places, sums_of, wire
 
+TABLES = 1 << 22  # bytes of gates above which an adjoint opens them again
 # What a step of so many sequences side by side costs for each neuron and for each synapse, in synapses of one sequence.
 BLOCK_COST = {WIDTHS[0]: (15, 12), WIDTHS[0] // 2: (11, 8), 1: (30, 1)}
 
@@ -26,12 +28,8 @@ def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed:
         lengths = torch.full((inputs.shape[0],), inputs.shape[1])
     source, steering = form.steering or (lengths.new_zeros(0), form.neurons.new_zeros(2, 0))
     values = [form.neurons, form.sensory.gates, form.sensory.synapses, form.recurrent.gates, form.recurrent.synapses, steering]
-    places = [*_places(form.sensory.layout), *_places(form.recurrent.layout), runs(source), lengths]
-    return fused_network(inputs, *values, potential, elapsed, places, unfolds)
-
-
-def _places(layout: Layout) -> tuple[Tensor, ...]:
-    return layout.sources, layout.gates, layout.first, layout.reach, layout.spent
+    where = [*places(form.sensory.layout), *places(form.recurrent.layout), runs(source), lengths]
+    return fused_network(inputs, *values, potential, elapsed, where, unfolds)
 
 
 @torch.library.custom_op("cffbook::fused_network", mutates_args=(), device_types="cpu")
@@ -39,14 +37,14 @@ def fused_network(
     inputs: Tensor, neurons: Tensor, s_gates: Tensor, s_synapses: Tensor, gates: Tensor, synapses: Tensor, steering: Tensor,
     potential: Tensor, elapsed: Tensor, places: Sequence[Tensor], unfolds: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Potentials of all samples and the last ones; `places` are five arrays of each layout, the steering sources with their runs, and the lengths."""
+    """Potentials of all samples and the last ones; `places` are seven arrays of each layout, the steering sources with their runs, and the lengths."""
     batch, time, _ = inputs.shape
     potentials, last = inputs.new_empty(batch, time, neurons.shape[1]), potential.clone(memory_format=torch.contiguous_format)
     if batch * time:
-        values = (neurons, s_gates, s_synapses, gates, synapses, steering)
-        arrays = *_arrays(inputs, values, potential, elapsed, places), unfolds, potentials.numpy(), last.numpy()
         work = _work(inputs, s_gates, gates, unfolds)
         lanes = _lanes(batch, threads(work), neurons, synapses)
+        values = (neurons, s_gates, s_synapses, gates, synapses, steering)
+        arrays = *_arrays(inputs, values, potential, elapsed, places, len(lanes) > 1), unfolds, potentials.numpy(), last.numpy()
         share(lambda first, end: forward(first, end, lanes, *arrays), -(-batch // len(lanes)), work)
     return potentials, last
 
@@ -61,40 +59,41 @@ def fused_network_backward(
     values = (neurons, s_gates, s_synapses, gates, synapses, steering)
     g_inputs, g_start = torch.zeros_like(inputs, memory_format=torch.contiguous_format), g_last.clone(memory_format=torch.contiguous_format)
     g_elapsed = inputs.new_zeros((batch, elapsed.shape[1], neurons.shape[1]) if timed else (0, 0, 0))
-    shapes = [neurons[:2].shape, neurons[2:].shape, *(value.shape for value in values[1:])]
+    if batch * time == 0:
+        return [g_inputs, *(torch.zeros_like(value) for value in values), g_start, g_elapsed]
+    work = 3 * _work(inputs, s_gates, gates, unfolds)
+    lanes = _lanes(batch, threads(work), neurons, synapses)
+    arrays = _arrays(inputs, values, potential, elapsed, places, len(lanes) > 1 and _room(gates, unfolds, len(lanes)) > TABLES)
+    _, cell, sensory, recurrent, steer, *_ = arrays
+    told = [each.detach().contiguous().numpy() for each in (potentials, given, g_last)]
+    tail = *told, g_inputs.numpy(), g_start.numpy(), g_elapsed.numpy()
     sums = {}
-    if batch * time:
-        arrays = *_arrays(inputs, values, potential, elapsed, places), unfolds
-        told = [each.detach().contiguous().numpy() for each in (potentials, given, g_last)]
-        written = g_inputs.numpy(), g_start.numpy(), g_elapsed.numpy()
-        work = 3 * _work(inputs, s_gates, gates, unfolds)
-        lanes = _lanes(batch, threads(work), neurons, synapses)
 
-        def part(first: int, end: int) -> None:
-            sums[first] = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
-            backward(first, end, lanes, *arrays, *told, *written, tuple(each.numpy() for each in sums[first]))
+    def part(first: int, end: int) -> None:
+        own = np.zeros((2, len(cell.leak))), np.zeros((1, len(cell.leak)))
+        sums[first] = *own, *sums_of(sensory), *sums_of(recurrent), np.zeros((2, len(steer.half)))
+        backward(first, end, lanes, *arrays, unfolds, *tail, sums[first])
 
-        share(part, -(-batch // len(lanes)), work)
+    share(part, -(-batch // len(lanes)), work)
     # Added up in the order of the sequences, whichever thread was first.
-    whole = [sum((sums[first][i] for first in sorted(sums)), torch.zeros(shape, dtype=torch.float64)) for i, shape in enumerate(shapes)]
-    # The kernel leaves out factors that are the same for all samples.
-    whole[1] *= neurons[1]
-    for value, gradient in zip(values[1:], whole[2:], strict=True):
-        gradient[1] *= value[0] if value is synapses or value is s_synapses else -value[0]
-    gradients = [torch.cat(whole[:2]), *whole[2:]]
-    return [g_inputs, *(each.to(neurons.dtype) for each in gradients), g_start, g_elapsed]
+    whole = [sum(each) for each in zip(*(sums[first] for first in sorted(sums)), strict=True)]
+    whole[1] *= cell.leak  # a factor that the kernel leaves out
+    whole[10][1] *= -steer.slope
+    joined = np.concatenate(whole[:2]), *gradients(places[:7], sensory, whole[2:6]), *gradients(places[7:14], recurrent, whole[6:10]), whole[10]
+    return [g_inputs, *(torch.from_numpy(each).to(neurons.dtype) for each in joined), g_start, g_elapsed]
 
 
-def _arrays(inputs: Tensor, values: Sequence[Tensor], potential: Tensor, elapsed: Tensor, places: Sequence[Tensor]) -> tuple:
+def _arrays(inputs: Tensor, values: Sequence[Tensor], potential: Tensor, elapsed: Tensor, places: Sequence[Tensor], apart: bool) -> tuple:
     cell, s_gates, s_synapses, gates, synapses, steering = (value.detach().contiguous().numpy() for value in values)
     *places, steered, lengths = (place.numpy() for place in places)
     inputs, potential, elapsed = (each.detach().contiguous().numpy() for each in (inputs, potential, elapsed))
-    sensory, recurrent = _wires(places[:5], s_gates, s_synapses), _wires(places[5:], gates, synapses)
-    return inputs, Neurons(*cell), sensory, recurrent, _wires([steered, steered[:0], *3 * [lengths[:0]]], steering, steering[:, :0]), potential, elapsed, lengths
+    wires = wire(places[:7], s_gates, s_synapses, apart), wire(places[7:], gates, synapses, apart)
+    return inputs, Neurons(*cell), *wires, gates_of(steered, steering), potential, elapsed, lengths
 
 
-def _wires(places, gates, synapses) -> Wires:
-    return Wires(*places, gates[0] * -LOG2E_DOUBLE, *gates, *synapses)
+def _room(gates: Tensor, unfolds: int, width: int) -> int:
+    """Bytes of the gates of all unfolds of a sample."""
+    return gates.shape[1] * unfolds * width * gates.element_size()
 
 
 def _lanes(batch: int, workers: int, neurons: Tensor, synapses: Tensor) -> tuple[int, ...]:

@@ -7,9 +7,9 @@ Source: eq. ltc-step, differentiated.
 
 from cffbook.recurrence.fused_cpu.arithmetic import inverse, kernel
 from cffbook.recurrence.fused_cpu.network_forward import (
-    CHUNK, KEPT, RATE, SHARE, STEER, TOGETHER, apart, fill_times, inputs_in, rows, rows_in, rows_out, sense, unfold,
+    CHUNK, KEPT, RATE, SHARE, STEER, apart, fill_times, inputs_in, rows, rows_in, rows_out, sense, unfold,
 )  # fmt: skip
-from cffbook.recurrence.fused_cpu.rows import SUMS, row_loop
+from cffbook.recurrence.fused_cpu.rows import SUMS, row_loop, target_loop
 
 FLUSH = 64  # samples after which sums in the kernel's precision go into float64
 # Gradients: of the potential; of total sensory conductance and current; of an unfold's total conductance and current; of the
@@ -37,40 +37,50 @@ def _neuron(c, e, h, before, after, sensory, driven, steer, share, rate, g_v, g_
     g_v.row().store(own * c.value())
 
 
-def _synapse(gate, conductance, reversal, gates, g_gates, pairs, g_total, g_current) -> None:
-    w, s = conductance.value(), gates.row(gate).load()
-    pulled = g_total + g_current * reversal.value()
-    g_gates.row(gate).add(pulled * w)
+def _own(sources, steep, slope, half, conductance, reversal, seen, g_seen, gate_pairs, pairs, g_total, g_current) -> None:
+    w, y, away = conductance.value(), slope.value(), seen.row(sources).load() - half.value()
+    s, pulled = (steep.value() * away).opened(), g_total + g_current * reversal.value()
+    pairs.add_two(pulled * s, g_current * s)
+    dz = pulled * w * (y * away).derivative(s)
+    gate_pairs.add_two(dz * away, dz)
+    g_seen.row(sources).add(dz * y)
+
+
+def _shared(carried, conductance, reversal, opened, g_opened, pairs, g_total, g_current) -> None:
+    s, pulled = opened.row(carried).load(), g_total + g_current * reversal.value()
+    g_opened.row(carried).add(pulled * conductance.value())
     pairs.add_two(pulled * s, g_current * s)
 
 
-def _gate(source, slope, half, seen, gates, g_gates, g_seen, pairs) -> None:
-    y, given = slope.value(), g_gates.row()
-    away = seen.row(source).load() - half.value()
-    dz = given.load() * (y * away).derivative(gates.row().load())
+def _gate(sources, slope, half, seen, opened, g_opened, g_seen, pairs) -> None:
+    y, given, away = slope.value(), g_opened.row(), seen.row(sources).load() - half.value()
+    dz = given.load() * (y * away).derivative(opened.row().load())
     pairs.add_two(dz * away, dz)
-    g_seen.row(source).add(dz * y)
+    g_seen.row(sources).add(dz * y)
     given.store(y.constant(0))
 
 
-add_loop, neurons_loop, synapses_loop, gates_loop = row_loop(_add), row_loop(_neuron), row_loop(_synapse), row_loop(_gate)
+add_loop, neurons_loop, gates_loop, targets_loop = row_loop(_add), row_loop(_neuron), row_loop(_gate), target_loop(_own, _shared)
 
 
 @kernel
-def synapses_back(lanes, wires, seen, gates, g_total, g_current, g_gates, g_seen, pairs, gate_pairs):
-    """The adjoint of gates and sums, from the gradients of the targets' conductance and current; leaves `g_gates` at 0.
+def gates_back(lanes, gates, seen, opened, g_opened, g_seen, pairs):
+    """The adjoint of gates: adds to the gradients of sources, and in pairs of slopes and half-activations, these without the factor -γ."""
+    gates_loop(lanes, (gates.sources, gates.slope, gates.half, seen, opened, g_opened, g_seen, pairs), gates.half.shape[0])
 
-    Adds to the gradients of sources; in pairs to those of synapses, of the reversal without the factor w; and to those of gates, of
-    the half-activation without the factor -γ.
+
+@kernel
+def synapses_back(lanes, wires, seen, opened, g_total, g_current, g_opened, g_seen, sums):
+    """The adjoint of a kind of synapses, from the gradients of their targets' conductance and current; leaves `g_opened` at 0.
+
+    Adds to the gradients of sources, and in `sums` to those of gates as in `gates_back`, and of conductances and reversals, these
+    without the factor w; the first two of the sums are of synapses that have a gate for themselves.
     """
-    done, first, spent, last = 0, wires.first, wires.spent, wires.spent.shape[0] - 1
-    arrays = (wires.gates, wires.conductance, wires.reversal, gates, g_gates, pairs)
-    to_close = (wires.sources, wires.slope, wires.half, seen, gates, g_gates, g_seen, gate_pairs)
-    for m in range(last + 1):
-        synapses_loop(lanes, arrays, (g_total, g_current), first[m], first[m + 1], m)
-        if spent[m] >= done + TOGETHER or m == last:
-            gates_loop(lanes, to_close, (), done, spent[m], 0)
-            done = spent[m]
+    gates, own, shared = wires.gates, wires.synapses, wires.shared
+    owned = (gates.sources, gates.steep, gates.slope, gates.half, own.conductance, own.reversal, seen, g_seen, sums[0], sums[1])
+    carried = (wires.carried, shared.conductance, shared.reversal, opened, g_opened, sums[3])
+    targets_loop(lanes, (g_total, g_current), own.first, owned, shared.first, carried, ())
+    gates_back(lanes, wires.shared_gates, seen, opened, g_opened, g_seen, sums[2])
 
 
 @kernel
@@ -133,24 +143,25 @@ def step_back(lanes, neurons, sensory, recurrent, steering, unfolds, part, seen,
         before, steer, share, rate = states[k], kept[k * KEPT + STEER], kept[k * KEPT + SHARE], kept[k * KEPT + RATE]
         values = (neurons.capacitance, neurons.reversal, part, before, states[k + 1], conductance, driven, steer, share, rate)
         gradients = (g_potential, g_sensed, g_drove, g_total, g_current, g_steer, g_length, added[0], added[1])
-        neurons_loop(lanes, values + gradients, (), 0, neurons.capacitance.shape[0], 0)
-        synapses_back(lanes, recurrent, before, opened[k], g_total, g_current, g_opened, g_potential, added[5], added[4])
-        gates = (steering.sources, steering.slope, steering.half, before, steer, g_steer, g_potential, added[6])
-        gates_loop(lanes, gates, (), 0, steering.sources.shape[0], 0)
-    synapses_back(lanes, sensory, seen, closed[0], g_sensed, g_drove, closed[1], g_seen, added[3], added[2])
+        neurons_loop(lanes, values + gradients, neurons.capacitance.shape[0])
+        synapses_back(lanes, recurrent, before, opened[k], g_total, g_current, g_opened, g_potential, added[6:10])
+        gates_back(lanes, steering, before, steer, g_steer, g_potential, added[10])
+    synapses_back(lanes, sensory, seen, closed[0], g_sensed, g_drove, closed[1], g_seen, added[2:6])
     g_sensed[:] = 0
     g_drove[:] = 0
 
 
 @kernel
 def sum_rows(width, size, sensory, recurrent, steering, like):
-    """Rows of sums: of two quantities for neurons, of one more, of two for gates, synapses and steering gates."""
+    """Rows of sums: of two quantities for neurons, of one more, of two for gates and synapses in the order of `Wires`, for steering gates."""
     two = SUMS if width > 1 else 2
     return (
         rows(size, two, like).reshape(-1), rows(size, width, like).reshape(-1),
-        rows(sensory.sources.shape[0], two, like).reshape(-1), rows(sensory.gates.shape[0], two, like).reshape(-1),
-        rows(recurrent.sources.shape[0], two, like).reshape(-1), rows(recurrent.gates.shape[0], two, like).reshape(-1),
-        rows(steering.sources.shape[0], two, like).reshape(-1),
+        rows(sensory.gates.half.shape[0], two, like).reshape(-1), rows(sensory.synapses.reversal.shape[0], two, like).reshape(-1),
+        rows(sensory.shared_gates.half.shape[0], two, like).reshape(-1), rows(sensory.shared.reversal.shape[0], two, like).reshape(-1),
+        rows(recurrent.gates.half.shape[0], two, like).reshape(-1), rows(recurrent.synapses.reversal.shape[0], two, like).reshape(-1),
+        rows(recurrent.shared_gates.half.shape[0], two, like).reshape(-1), rows(recurrent.shared.reversal.shape[0], two, like).reshape(-1),
+        rows(steering.half.shape[0], two, like).reshape(-1),
     )  # fmt: skip
 
 
@@ -164,8 +175,8 @@ def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, s
         g_last: (batch, neurons) gradient of the last ones.
         g_inputs, g_start: written, shapes of inputs and start, where there is a sample.
         g_elapsed: written, (batch, time or 1, neurons), or (0, 0, 0) when it is not wanted.
-        sums: seven float64 arrays to add to: gradients of capacitance and leak conductance; of leak reversal, without its factor; in
-            pairs as in `synapses_back` those of sensory gates, sensory synapses, gates, synapses, steering.
+        sums: eleven float64 arrays to add to: gradients of capacitance and leak conductance; of leak reversal, without its factor; in
+            pairs four of `synapses_back` for sensory synapses, four for those between neurons; those of steering gates.
     """  # fmt: skip
     batch, time, features = inputs.shape
     width, size, like, share = len(lanes), start.shape[1], start, inverse(start.dtype.type(unfolds))
@@ -173,7 +184,8 @@ def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, s
         rows(CHUNK, features * width, like), rows(CHUNK, features * width, like), rows(CHUNK, size * width, like), rows(CHUNK, size * width, like)
     )  # fmt: skip
     part, drive, g = rows(size, width, like).reshape(-1), apart(2, size * width, like), apart(GRADIENTS, size * width, like)
-    closed, opened = apart(2, sensory.sources.shape[0] * width, like), apart(unfolds + 1, recurrent.sources.shape[0] * width, like)
+    closed = apart(2, sensory.shared_gates.half.shape[0] * width, like)
+    opened = apart(unfolds + 1, recurrent.shared_gates.half.shape[0] * width, like)
     states, kept = apart(unfolds + 1, size * width, like), apart(unfolds * KEPT, size * width, like)
     added = sum_rows(width, size, sensory, recurrent, steering, like)
     kept[:] = 1
@@ -195,7 +207,7 @@ def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, s
                 if t == lengths[begin + lane] - 1:
                     for i in range(size):
                         g[POTENTIAL, i * width + lane] = g_last[begin + lane, i]
-            add_loop(lanes, (g_given[s], g[POTENTIAL]), (), 0, size, 0)
+            add_loop(lanes, (g_given[s], g[POTENTIAL]), size)
             states[0, : size * width] = before[s]
             step_back(lanes, neurons, sensory, recurrent, steering, unfolds, part, seen[s], drive, states, opened, kept, closed, g, g_seen[s], added)
             if timed and not steady:

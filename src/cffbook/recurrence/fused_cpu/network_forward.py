@@ -1,18 +1,17 @@
 """Any network of neurons, one pass over time: eq. ltc advanced by eq. ltc-step for a block of sequences side by side.
 
-Rows of numbers, one for each sequence of the block, are kept for every input, neuron and gate (rows.row_loop). An unfold goes
-from target to target: first the gates that it needs and that are not open yet, then its sums of conductance and current.
+Rows of numbers, one for each sequence of the block, are kept for every input and neuron (rows.target_loop). An unfold goes from
+target to target, and at each through its synapses: those that have a gate for themselves, and those whose gates were opened before.
 """
 
 from typing import NamedTuple
 
 from cffbook.recurrence.fused_cpu.arithmetic import inverse, kernel, np
 from cffbook.recurrence.fused_cpu.lanes import Lanes
-from cffbook.recurrence.fused_cpu.rows import row_loop
+from cffbook.recurrence.fused_cpu.rows import row_loop, target_loop
 from cffbook.recurrence.fused_cpu.turns import turn
 
 LINE = 64  # bytes of a line of the cache, on which rows begin
-TOGETHER = 64  # gates at least that are opened one after the other
 CHUNK = 8  # samples that are turned into rows together
 STEER, SHARE, RATE = 0, 1, 2  # what is kept of an unfold: steering gates, 1 / (C + h ΣG), I - ΣG v'
 KEPT = 3
@@ -26,36 +25,26 @@ class Neurons(NamedTuple):
     reversal: object
 
 
-class Wires(NamedTuple):
-    """Arrays of synapses of one kind: those of forms.Layout, and their values; `steep` is -γ log2 e."""
-
-    sources: object
-    gates: object
-    first: object
-    reach: object
-    spent: object
-    steep: object
-    slope: object
-    half: object
-    conductance: object
-    reversal: object
+def _open(sources, steep, half, seen, opened) -> None:
+    opened.row().store((steep.value() * (seen.row(sources).load() - half.value())).opened())
 
 
-def _open(source, steep, half, seen, gates) -> None:
-    gates.row().store((steep.value() * (seen.row(source).load() - half.value())).opened())
-
-
-def _carry(gate, conductance, reversal, gates, *_):
-    part = conductance.value() * gates.row(gate).load()
+def _own(sources, steep, half, conductance, reversal, seen):
+    part = conductance.value() * (steep.value() * (seen.row(sources).load() - half.value())).opened()
     return part, part * reversal.value()
 
 
-def _sensed(sums, gate, conductance, reversal, gates, sensory, driven) -> None:
+def _shared(carried, conductance, reversal, opened):
+    part = conductance.value() * opened.row(carried).load()
+    return part, part * reversal.value()
+
+
+def _sensed(sums, sensory, driven) -> None:
     sensory.row().store(sums[0])
     driven.row().store(sums[1])
 
 
-def _advanced(sums, gate, conductance, reversal, gates, c, g, e, h, before, after, sensory, driven, steer, share, rate) -> None:
+def _advanced(sums, c, g, e, h, before, after, sensory, driven, steer, share, rate) -> None:
     leak, opened, capacitance, now = g.value(), steer.row().load(), c.value(), before.row().load()
     total = leak + opened * sensory.row().load() + sums[0]
     current = leak * e.value() + opened * driven.row().load() + sums[1]
@@ -66,7 +55,7 @@ def _advanced(sums, gate, conductance, reversal, gates, c, g, e, h, before, afte
     rate.row().store(current - total * then)
 
 
-open_loop, sense_loop, advance_loop = row_loop(_open), row_loop(_carry, 2, _sensed), row_loop(_carry, 2, _advanced)
+open_loop, sense_loop, advance_loop = row_loop(_open), target_loop(_own, _shared, 2, _sensed), target_loop(_own, _shared, 2, _advanced)
 inputs_in, rows_in, rows_out = turn(False, Lanes.finite), turn(False), turn(True)
 
 
@@ -96,34 +85,29 @@ def fill_times(lanes, begin, count, t, elapsed, share, target):
 
 
 @kernel
-def sense(lanes, wires, seen, gates, sensory, driven):
-    """Sensory conductance and current of one sample, from its inputs."""
-    opened, first, reach, count = 0, wires.first, wires.reach, wires.sources.shape[0]
-    to_open = (wires.sources, wires.steep, wires.half, seen, gates)
-    arrays = (wires.gates, wires.conductance, wires.reversal, gates, sensory, driven)
-    for m in range(reach.shape[0]):
-        if reach[m] > opened:
-            needed = max(reach[m], min(opened + TOGETHER, count))
-            open_loop(lanes, to_open, (), opened, needed, 0)
-            opened = needed
-        sense_loop(lanes, arrays, (), first[m], first[m + 1], m)
+def open_gates(lanes, gates, seen, opened):
+    """s(γ (v - μ)) of every gate, from the rows `seen` of its sources."""
+    open_loop(lanes, (gates.sources, gates.steep, gates.half, seen, opened), gates.half.shape[0])
 
 
 @kernel
-def unfold(lanes, neurons, wires, steering, part, sensory, driven, before, after, gates, kept):
+def sense(lanes, wires, seen, opened, sensory, driven):
+    """Sensory conductance and current of one sample, from its inputs."""
+    gates, own, shared = wires.gates, wires.synapses, wires.shared
+    open_gates(lanes, wires.shared_gates, seen, opened)
+    owned = (gates.sources, gates.steep, gates.half, own.conductance, own.reversal, seen)
+    sense_loop(lanes, (), own.first, owned, shared.first, (wires.carried, shared.conductance, shared.reversal, opened), (sensory, driven))
+
+
+@kernel
+def unfold(lanes, neurons, wires, steering, part, sensory, driven, before, after, opened, kept):
     """One unfold of all neurons, which see each other's potentials of before it."""
-    steer = kept[STEER]
-    open_loop(lanes, (steering.sources, steering.steep, steering.half, before, steer), (), 0, steering.sources.shape[0], 0)
-    opened, first, reach, count = 0, wires.first, wires.reach, wires.sources.shape[0]
-    to_open = (wires.sources, wires.steep, wires.half, before, gates)
-    own = (neurons.capacitance, neurons.leak, neurons.reversal, part, before, after, sensory, driven, steer, kept[SHARE], kept[RATE])
-    arrays = (wires.gates, wires.conductance, wires.reversal, gates) + own
-    for m in range(reach.shape[0]):
-        if reach[m] > opened:
-            needed = max(reach[m], min(opened + TOGETHER, count))
-            open_loop(lanes, to_open, (), opened, needed, 0)
-            opened = needed
-        advance_loop(lanes, arrays, (), first[m], first[m + 1], m)
+    steer, gates, own, shared = kept[STEER], wires.gates, wires.synapses, wires.shared
+    open_gates(lanes, steering, before, steer)
+    open_gates(lanes, wires.shared_gates, before, opened)
+    owned = (gates.sources, gates.steep, gates.half, own.conductance, own.reversal, before)
+    values = (neurons.capacitance, neurons.leak, neurons.reversal, part, before, after, sensory, driven, steer, kept[SHARE], kept[RATE])
+    advance_loop(lanes, (), own.first, owned, shared.first, (wires.carried, shared.conductance, shared.reversal, opened), values)
 
 
 @kernel
@@ -134,7 +118,7 @@ def forward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, st
 
     Args:
         inputs: (batch, time, features).
-        neurons: `Neurons`; sensory, recurrent, steering: `Wires`.
+        neurons: `Neurons`; sensory, recurrent: `Wires`; steering: `Gates`.
         start, last: (batch, neurons); `last` is written.
         elapsed: (batch or 1, time or 1, neurons or 1).
         lengths: (batch,) real samples.
@@ -144,7 +128,7 @@ def forward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, st
     width, size, like, share = len(lanes), start.shape[1], start, inverse(start.dtype.type(unfolds))
     seen, states = rows(CHUNK, features * width, like), rows(CHUNK + 1, size * width, like)
     between, kept, drive = apart(2, size * width, like), apart(KEPT, size * width, like), apart(3, size * width, like)
-    closed, opened = rows(1, sensory.sources.shape[0] * width, like)[0], rows(1, recurrent.sources.shape[0] * width, like)[0]
+    sensory_opened, opened = rows(1, sensory.shared_gates.half.shape[0] * width, like)[0], rows(1, recurrent.shared_gates.half.shape[0] * width, like)[0]
     sensory_rows, driven, part = drive[0], drive[1], drive[2]
     kept[STEER] = 1
     for block in range(first, end):
@@ -160,7 +144,7 @@ def forward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, st
                 inputs_in(lanes, inputs, (begin * time + t) * features, time * features, count, seen, samples * features)
             if elapsed.shape[1] > 1:
                 fill_times(lanes, begin, count, t, elapsed, share, part)
-            sense(lanes, sensory, seen[s], closed, sensory_rows, driven)
+            sense(lanes, sensory, seen[s], sensory_opened, sensory_rows, driven)
             for k in range(unfolds):
                 before = states[s] if k == 0 else between[k % 2]
                 after = states[s + 1] if k == unfolds - 1 else between[(k + 1) % 2]

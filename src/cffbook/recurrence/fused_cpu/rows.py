@@ -6,6 +6,7 @@ numbers, and the loop takes several neighbouring items at once, whose sources ar
 once for both.
 """
 
+import functools
 from typing import NamedTuple
 
 from cffbook.recurrence.fused_cpu.arithmetic import extending, llvm, numba
@@ -138,55 +139,91 @@ def fold(builder, lanes: Lanes, count: int) -> Lanes:
     return lanes
 
 
-def row_loop(rule, sums: int = 0, finish=None):
-    """An intrinsic `loop(lanes, arrays, whole, first, end, item)` that goes by `rule(*arrays, *whole)` through the items from `first` to `end`.
+def row_loop(rule):
+    """An intrinsic `loop(lanes, arrays, count)` that goes by `rule(*arrays)`, an `Array` each, through so many items.
 
-    `lanes` is a tuple with one entry for each sequence, because its length is known while compiling; `whole` are arrays of
-    which the rule is given the row of `item` alone.
-
-    Args:
-        rule: called with an `Array` for each of `arrays` and with `Lanes` for each of `whole`; returns what is to be summed.
-        sums: how many quantities the rule returns.
-        finish: called after the loop with the list of sums, and as the rule for `item`.
+    `lanes` is a tuple with one entry for each sequence, because its length is known while compiling.
     """
 
     @extending.intrinsic
-    def loop(context, lanes, arrays, whole, first, end, item):
+    def loop(context, lanes, arrays, count):
         def build(context, builder, signature, arguments):
-            pointers, fixed = (
-                [context.make_array(kind)(context, builder, builder.extract_value(argument, i)).data for i, kind in enumerate(kinds)]
-                for argument, kinds in zip(arguments[1:3], signature.args[1:3], strict=True)
-            )
-            totals, (start, stop, item) = [], arguments[3:]
-            for count in (1,) if lanes.count > 1 else WIDTHS:
-                step = Step(builder, start, lanes.count, count)
-                totals = _carry_on(builder, totals, sums, step, [*pointers, *fixed])
-                told = [Array(step, pointer).whole_row(item) for pointer in fixed]
-                size = start.type(count)
-                until = builder.sub(stop, builder.srem(builder.sub(stop, start), size))
-                with cgutils.for_range_slice(builder, start, until, size, stop.type) as (i, _):
-                    here = [Array(step._replace(item=i), pointer) for pointer in pointers]
-                    for total, part in zip(totals, rule(*here, *told) or (), strict=True):
-                        builder.store((Lanes(builder, builder.load(total)) + part).value, total)
-                start = until
-            if finish is not None:
-                step = Step(builder, item, lanes.count, 1)
-                here, told = [Array(step, pointer) for pointer in pointers], [Array(step, pointer).whole_row(item) for pointer in fixed]
-                finish([Lanes(builder, builder.load(total)) for total in totals], *here, *told)
+            span = arguments[2].type(0), arguments[2]
+            _pass(builder, lanes.count, rule, 0, _pointers(context, builder, arrays, arguments[1]), [], span, None)
             return context.get_dummy_value()
 
-        return numba.void(lanes, arrays, whole, first, end, item), build
+        return numba.void(lanes, arrays, count), build
 
     return loop
 
 
-def _carry_on(builder, totals, sums: int, step: Step, pointers):
+def target_loop(own, shared, sums: int = 0, finish=None):
+    """An intrinsic `loop(lanes, whole, first, owned, shared_first, carried, kept)` that goes from target to target.
+
+    At each it goes by `own(*owned, *whole)` and `shared(*carried, *whole)`, an `Array` for each of the arrays and `Lanes` for the
+    target's row of each of `whole`, through the items from that which `first` (or `shared_first`) holds for it up to the next one's.
+    Of one sequence all items are shared: few neighbours onto one target would not fill the lanes.
+
+    Args:
+        own, shared: the rules; they return quantities to be summed.
+        sums: how many.
+        finish: called with the list of sums and `kept`, an `Array` each, with the target as the item.
+    """
+
+    @extending.intrinsic
+    def loop(context, lanes, whole, first, owned, shared_first, carried, kept):
+        def build(context, builder, signature, arguments):
+            fixed, ends, mine, shared_ends, others, last = (
+                _pointers(context, builder, kind, value) for kind, value in zip(signature.args[1:], arguments[1:], strict=True)
+            )
+            count = builder.sub(builder.extract_value(context.make_array(first)(context, builder, arguments[2]).shape, 0), llvm.IntType(64)(1))
+            with cgutils.for_range(builder, count) as target:
+                after = builder.add(target.index, target.index.type(1))
+                totals, parts = [], ((own, ends[0], mine), (shared, shared_ends[0], others))
+                for rule, end, pointers in parts if lanes.count > 1 else parts[1:]:
+                    span = [builder.load(builder.gep(end, [at])) for at in (target.index, after)]
+                    totals.append(_pass(builder, lanes.count, rule, sums, pointers, fixed, span, target.index))
+                if finish is not None:
+                    step = Step(builder, target.index, lanes.count, 1)
+                    added = [functools.reduce(Lanes.__add__, each) for each in zip(*totals, strict=True)]
+                    finish(added, *(Array(step, pointer) for pointer in last))
+            return context.get_dummy_value()
+
+        return numba.void(lanes, whole, first, owned, shared_first, carried, kept), build
+
+    return loop
+
+
+def _pointers(context, builder, kind, value) -> list:
+    """Where the numbers of an array, or of each of a tuple of arrays, begin."""
+    arrays = [(kind, value)] if isinstance(kind, numba.types.Array) else [(each, builder.extract_value(value, i)) for i, each in enumerate(kind)]
+    return [context.make_array(each)(context, builder, array).data for each, array in arrays]
+
+
+def _pass(builder, sequences: int, rule, sums: int, pointers, fixed, span, target) -> list[Lanes]:
+    """The instructions of a loop over the items of `span`; returns the sums, with as many numbers as there are sequences."""
+    totals, (start, stop) = [], span
+    for count in (1,) if sequences > 1 else WIDTHS:
+        step = Step(builder, start, sequences, count)
+        totals = _carry_on(builder, totals, sums, step.width, pointers)
+        told = [Array(step, pointer).whole_row(target) for pointer in fixed]
+        size = start.type(count)
+        until = builder.sub(stop, builder.srem(builder.sub(stop, start), size))
+        with cgutils.for_range_slice(builder, start, until, size, stop.type) as (i, _):
+            parts = rule(*(Array(step._replace(item=i), pointer) for pointer in pointers), *told) or ()
+            for total, part in zip(totals, parts, strict=True):
+                builder.store((Lanes(builder, builder.load(total)) + part).value, total)
+        start = until
+    return [Lanes(builder, builder.load(total)) for total in totals]
+
+
+def _carry_on(builder, totals, sums: int, width: int, pointers) -> list:
     """Where a loop with vectors of this width adds up: 0, or what the loop with wider ones has added up."""
     if not sums:
         return []
     element = next(pointer.type.pointee for pointer in pointers if not isinstance(pointer.type.pointee, llvm.IntType))
-    kind = llvm.VectorType(element, step.width)
-    begin = [fold(builder, Lanes(builder, builder.load(total)), step.width).value for total in totals] or [kind([0.0] * step.width)] * sums
+    kind = llvm.VectorType(element, width)
+    begin = [fold(builder, Lanes(builder, builder.load(total)), width).value for total in totals] or [kind([0.0] * width)] * sums
     places = [cgutils.alloca_once(builder, kind) for _ in range(sums)]
     for place, value in zip(places, begin, strict=True):
         builder.store(value, place)
