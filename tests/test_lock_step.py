@@ -31,7 +31,7 @@ def test_the_common_mode_is_that_of_the_solvers_own_jacobian(kind: str, polarity
 
 def test_pairs_at_too_long_steps_swing_and_are_warned_of() -> None:
     with pytest.warns(LockStepWarning, match="2 of 2 flip-flops may swing in lock-step at 1 unfolds"):
-        cell = FlipFlop(2, solver=SemiImplicitEuler(1))
+        cell = FlipFlop(2, solver=SemiImplicitEuler(1)).eval()
     start = cell.held([1, 1])[None]
     gap = lambda potentials: float((potentials[0, -1, :, 0] - potentials[0, -1, :, 1]).abs().min())  # noqa: E731
     enough = enough_unfolds(cell.form(), 1)
@@ -44,10 +44,10 @@ def test_pairs_at_too_long_steps_swing_and_are_warned_of() -> None:
 def test_usual_layers_are_not_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        FlipFlop(8)
-        FlipFlop(8, sensory="steered")
+        FlipFlop(8).eval()
+        FlipFlop(8, sensory="steered").eval()
         for slowest in (10.0, 100.0):
-            FlipFlop(64, sensory="steered", solver=SemiImplicitEuler(1), init=NearCritical(slowest))
+            FlipFlop(64, sensory="steered", solver=SemiImplicitEuler(1), init=NearCritical(slowest)).eval()
         MemoryLayer(8, 16).eval()
 
 

@@ -68,7 +68,7 @@ def test_a_batch_moves_as_a_whole(ragged):
 
 
 def test_an_unknown_task_lists_the_known_ones():
-    with pytest.raises(ValueError, match="one of listops, text, retrieval, image, pathfinder, pathx, adding, copying; got 'listop'"):
+    with pytest.raises(ValueError, match="one of listops, text, retrieval, image, pathfinder, pathx, adding, copying, parity, .*; got 'listop'"):
         tasks.load("listop")
 
 
@@ -107,6 +107,14 @@ def test_an_unknown_option_lists_the_known_ones(name):
         ("copying", {"alphabet": 1}),
         ("copying", {"scored": "some"}),
         ("copying", {"blanks": True}),
+        ("parity", {"length": 0}),
+        ("parity", {"longer": (0,)}),
+        ("cycle_navigation", {"longer_size": 0}),
+        ("modular_arithmetic", {"valid_length": 0}),
+        ("word_problem", {"alphabet": "letters"}),
+        ("flip_flop_language", {"ignored": 1.0}),
+        ("flip_flop_language", {"scored": "writes"}),
+        ("flip_flop_language", {"length": 2}),
     ],
 )
 def test_an_option_out_of_range_is_refused_by_name(name, chosen):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,19 +20,10 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from cffbook.tasks import Batch
 from cffbook.training import Recipe, evaluate, fit, parameter_groups
 from cffbook.training.order import Order
 from cffbook.training.scoring import sums
-
-
-@dataclass(frozen=True)
-class Drawn:
-    inputs: torch.Tensor
-    lengths: torch.Tensor
-    targets: torch.Tensor
-
-    def to(self, device):
-        return Drawn(self.inputs.to(device), self.lengths.to(device), self.targets.to(device))
 
 
 class Rows:
@@ -51,7 +42,7 @@ class Rows:
     def batch(self, indices):
         indices = [int(index) for index in indices]
         rows = nn.utils.rnn.pad_sequence([self.rows[index] for index in indices], batch_first=True)
-        return Drawn(rows, self.lengths[indices], self.targets[indices])
+        return Batch(rows, self.lengths[indices], self.targets[indices])
 
 
 @dataclass(frozen=True)
@@ -62,6 +53,8 @@ class Example:
     kind: str = "classification"
     higher_is_better: bool = True
     data_hash: str = "example"
+    name: str = "example"
+    tests: dict = field(default_factory=dict)
 
 
 def example(label=lambda row: (row == 1).sum() % 2, train=64, **facts):

@@ -27,7 +27,7 @@ from cffbook.solver import SemiImplicitEuler, Solver
 
 SCHEMES = ("set_reset", "shared")
 SENSORY = ("plain", "steered")
-FASTEST = 1.1  # samples, the least capacitance that `NearCritical` gives
+FASTEST = 1.15  # samples, the least capacitance that `NearCritical` gives
 
 
 class PairSynapses(NamedTuple):
@@ -112,6 +112,8 @@ class FlipFlop(nn.Module):
         tensor([[ True, False,  True, False]])
     """
 
+    tile_size = 0  # flip-flops that are coupled to one another: none
+
     def __init__(
         self,
         pairs: int,
@@ -132,10 +134,9 @@ class FlipFlop(nn.Module):
             setattr(self, raw, nn.Parameter(torch.zeros(pairs, 2)))
         self.swings = False
         (init or latching)(self)
-        self.train()
 
     def train(self, mode: bool = True) -> "FlipFlop":
-        """As of any module; warns (`cffbook.lock_step`) when, since the last call, the pairs have come to steps too long for them."""
+        """As of any module, as is `eval()`; warns (`cffbook.lock_step`) when the pairs have come to steps too long for them since the last call."""
         raw = self.raw_capacitance
         if type(self.solver) is SemiImplicitEuler and not (raw.is_meta or torch.compiler.is_compiling()):
             before, self.swings = self.swings, lock_step.swings(self.form(), self.solver.unfolds)
@@ -260,7 +261,7 @@ def latching(cell: FlipFlop) -> None:
 class NearCritical:
     """First values that learn: slow, closed at rest, and at the onset of latching.
 
-    Capacitances are log-uniform in [1.1, `slowest`] samples (faster steered pairs swing in lock-step at one unfold). With inputs at 0 the symmetric rest point of the pair lies at
+    Capacitances are log-uniform in [1.15, `slowest`] samples (faster steered pairs swing in lock-step at one unfold). With inputs at 0 the symmetric rest point of the pair lies at
     potential 0, where the start potential is too, and the slopes are `criticality` times those at which it loses its
     stability (`cffbook.analysis.latch(...).margin` is 0 there), so that a difference between the neurons decays slowly.
     An open sensory gate overwrites within a sample (conductance C). A closed one conducts about exp(-`closed`), whatever

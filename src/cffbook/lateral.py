@@ -17,10 +17,11 @@ from torch.nn.functional import softplus
 from cffbook.flipflop import FlipFlop, FlipFlopCircuit
 from cffbook.neuron import inverse_softplus
 from cffbook.recurrence import Network, Synaptic
-from cffbook.recurrence.forms import PAIR_VALUES, layout
+from cffbook.recurrence.forms import PAIR_VALUES, Tiles, layout
 from cffbook.wiring import Wiring
 
 LATERAL = ("presynaptic", "per_synapse")
+STRENGTH = 0.1
 
 
 class Lateral(NamedTuple):
@@ -75,9 +76,11 @@ class LateralSynapses(nn.Module):
         strength: largest initial conductance of all synapses onto one neuron together.
     """
 
-    def __init__(self, wiring: Wiring, kind: str = "presynaptic", strength: float = 0.1):
+    def __init__(self, wiring: Wiring, kind: str = "presynaptic", strength: float = STRENGTH):
         super().__init__()
         check_kind(kind)
+        if not strength > 0:
+            raise ValueError(f"strength must be positive, got {strength}: {STRENGTH} starts nearly independent, 1 tracks states")
         source, target = torch.nonzero(wiring.polarity, as_tuple=True)
         sign = wiring.polarity[source, target].to(torch.get_default_dtype())
         self.kind, self.size = kind, wiring.size
@@ -125,17 +128,20 @@ class MemoryCell(nn.Module):
         flip_flops: the CFFs.
         wiring: polarity [source, target] between them.
         lateral: kind of lateral synapse, "presynaptic" or "per_synapse".
+        strength: largest initial conductance of all lateral synapses onto one neuron together.
 
     Raises:
         ValueError: the wiring is for another number of CFFs, or the kind is unknown.
     """
 
-    def __init__(self, flip_flops: FlipFlop, wiring: Wiring, lateral: str = "presynaptic"):
+    def __init__(self, flip_flops: FlipFlop, wiring: Wiring, lateral: str = "presynaptic", strength: float = STRENGTH):
         super().__init__()
         check_wiring(wiring, flip_flops.pairs)
         self.flip_flops = flip_flops
-        self.lateral = LateralSynapses(wiring, lateral)
+        self.lateral = LateralSynapses(wiring, lateral, strength)
         self.state_shape, self.input_shape, self.solver = flip_flops.state_shape, flip_flops.input_shape, flip_flops.solver
+        # Flip-flops that are coupled to one another at most, as neighbours; None where gates are not those of sources alone.
+        self.tile_size = wiring.tile_size() if lateral == "presynaptic" else None
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -172,6 +178,17 @@ class MemoryCell(nn.Module):
         recurrent = Synaptic(self.layout, gates[:, self.gate_order], synapses[:, self.order])
         steering = (self.other, rows("steering_slope", "steering_half_activation")) if steered else None
         return Network(rows("capacitance", "leak_conductance", "leak_reversal"), sensory, recurrent, steering)
+
+
+    def tiles(self, size: int) -> Tiles:
+        """The same values by blocks of `size` flip-flops, a multiple of `tile_size`, for backends that run each block alone."""
+        source, target, pairs = self.lateral.source, self.lateral.target, self.flip_flops.pairs
+        gates, synapses = self.lateral.vectors()
+        conductance, reversal = synapses.unflatten(1, (-1, 2))
+        values = torch.cat((conductance, conductance * reversal), 1)  # (synapses, 4)
+        at = source // size, source % size, target % size
+        matrices = values.new_zeros(-(-pairs // size), size, size, 4).index_put(at, values).movedim(3, 0)
+        return Tiles(self.flip_flops.form(), gates, matrices)
 
 
 def check_kind(lateral: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cffbook.flipflop import FlipFlop, NearCritical
-from cffbook.lateral import MemoryCell, check_kind, check_wiring
+from cffbook.lateral import STRENGTH, MemoryCell, check_kind, check_wiring
 from cffbook.recurrence import blank_padding, unroll
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
@@ -33,6 +33,8 @@ class MemoryLayer(nn.Module):
         readout: "one" neuron of each CFF (the proposal), or "both".
         bidirectional: the second half of the CFFs runs backwards in time.
         backend: see `cffbook.recurrence.unroll`.
+        strength: largest initial conductance of all lateral synapses onto one neuron together; about 1, as much as a pair's
+            own synapses, for layers that are to track states, where synapses have to flip what others hold.
 
     Raises:
         ValueError: sizes do not fit, or a name is unknown.
@@ -53,6 +55,7 @@ class MemoryLayer(nn.Module):
         readout: str = "one",
         bidirectional: bool = False,
         backend: str = "auto",
+        strength: float = STRENGTH,
     ):
         super().__init__()
         if isinstance(flip_flops, int):
@@ -64,7 +67,7 @@ class MemoryLayer(nn.Module):
         if wiring is not None:
             check_wiring(wiring, flip_flops.pairs)
         coupled = wiring is not None and wiring.synapses > 0
-        self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral) if coupled else flip_flops
+        self.cell: FlipFlop | MemoryCell = MemoryCell(flip_flops, wiring, lateral, strength) if coupled else flip_flops
         self.d_model, self.readout, self.bidirectional, self.backend = d_model, readout, bidirectional, backend
         lines, held = flip_flops.pairs * (2 if flip_flops.scheme == "set_reset" else 1), flip_flops.pairs * (1 if readout == "one" else 2)
         self.input_map = nn.Linear(d_model, lines)

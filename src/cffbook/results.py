@@ -6,7 +6,7 @@ import json
 import statistics
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from cffbook.mixers import MixerOptions
 from cffbook.training.checkpoint import write_atomically
 from cffbook.training.checks import accepts, check_fields, spell
 from cffbook.training.history import Evaluation
+from cffbook.training.recipe import Recipe
+from cffbook.transformer import Body
 
 SCHEMA = 1
 CLOCKED = ("seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
@@ -50,6 +52,7 @@ class Record:
         git: commit and dirty flag of the source, or None outside a checkout.
         sources: digests of the source code that trained it.
         started: start time, UTC, ISO 8601.
+        tests: loss, score and counts (see `Score`) of every test split by name, "test" first.
 
     Raises:
         TypeError: a field of the wrong type.
@@ -80,6 +83,7 @@ class Record:
     git: Mapping[str, Any] | None
     sources: tuple[str, ...]
     started: str
+    tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -105,6 +109,7 @@ class Record:
             raise ValueError(f"expected a record as a JSON object, got a {type(values).__name__}")
         values["evaluations"] = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
         values["sources"] = tuple(values.get("sources", ()))
+        values.setdefault("tests", {})  # of records made before a task could have several
         if isinstance(values.get("settings"), dict):
             values["settings"] = completed(values["settings"])
         return build(cls, values)
@@ -140,15 +145,17 @@ def build(kind: type, values: Mapping[str, Any]):
 
 
 def completed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings with the mixer options that came after their record, at the defaults that leave its mixer what it was.
+    """Settings with the fields of body, mixer options and recipe that came after their record, at the defaults that leave it what it was.
 
-    Only absent options are added: a value that was told stays, and so does an option that is not known any more.
+    Only absent ones are added: a value that was told stays, and so does one that is not known any more.
     """
-    told = settings.get("mixer_options")
-    if not isinstance(told, Mapping):
-        return settings
-    later = {item.name: item.default for item in dataclasses.fields(MixerOptions) if item.name != "wiring"}
-    return {**settings, "mixer_options": {**later, **told}}
+    done = dict(settings)
+    for part, kind in (("body", Body), ("mixer_options", MixerOptions), ("recipe", Recipe)):
+        if isinstance(settings.get(part), Mapping):
+            later = {item.name: item.default for item in dataclasses.fields(kind)
+                     if item.name != "wiring" and item.default is not dataclasses.MISSING}
+            done[part] = {**later, **settings[part]}
+    return done
 
 
 def read_record(path: str | Path) -> Record:
@@ -197,6 +204,7 @@ class Table:
 
 
 DASH = "\u2014"
+SHARES = ("faultless", "last_right")
 PROTOCOL = ("steps", "batch", "minutes", "patience", "eval_every")
 
 
@@ -208,7 +216,8 @@ def table(records: Sequence[Record], rows: str = "row", columns: str = "task", v
         records: one tier only; within a column one variant of the data and one protocol.
         rows: the setting that names the rows.
         columns: the setting that names the columns.
-        value: a number of `Record`, or ``total``, ``without_embeddings``, ``mixer`` for a count of parameters.
+        value: a number of `Record`, ``total``, ``without_embeddings``, ``mixer`` for a count of parameters, or one of a test
+            split, see `number`.
         row_values: rows to show, in order, with or without records; None shows those of the records.
         column_values: columns to show, likewise.
         digits: digits after the point; None chooses by the size of the number. Accuracies are in percent.
@@ -273,14 +282,34 @@ def require_equal(records: Sequence[Record], place: str, names: Sequence[str]) -
                              "choose records that agree in it")
 
 
+def number(record: Record, value: str) -> float:
+    """A number of a record, a count of its parameters, or one of a test split: "length 1000 score".
+
+    Of a test split ``faultless`` and ``last_right`` are shares of its sequences.
+
+    Raises:
+        ValueError: an unknown test split or number; the known ones are listed.
+    """
+    if value in record.parameters:
+        return record.parameters[value]
+    test, _, name = value.rpartition(" ")
+    if not test:
+        return getattr(record, value)
+    if test not in record.tests or name not in record.tests[test]:
+        known = [f"{test} {name}" for test, found in record.tests.items() for name in found]
+        raise ValueError(f"unknown value {value!r} of {record.name}; known: {', '.join(known) or 'none'}")
+    found = record.tests[test]
+    return found[name] / found["sequences"] if name in SHARES else found[name]
+
+
 def summary(records: Sequence[Record], value: str, digits: int | None) -> str:
     """Mean \u00b1 deviation (number of seeds) of the records of a cell, or an em dash."""
     if not records:
         return DASH
-    numbers = [record.parameters[value] if value in record.parameters else getattr(record, value) for record in records]
+    numbers = [number(record, value) for record in records]
     if value in records[0].parameters:
         return f"{numbers[0]:,}"
-    percent = value in ("test_score", "valid_score") and records[0].task["score_name"] == "accuracy"
+    percent = records[0].task["score_name"] == "accuracy" and value.endswith(("_score", " score", *SHARES))
     numbers = [100 * number for number in numbers] if percent else numbers
     mean = statistics.fmean(numbers)
     digits = digits if digits is not None else 1 if percent or abs(mean) >= 100 else 4

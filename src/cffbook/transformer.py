@@ -20,6 +20,7 @@ from cffbook.recurrence import blank_padding, real
 
 MakeMixer = Callable[[int], nn.Module]
 POOLING = ("mean", "max", "first", "last")
+BLOCKS = ("residual", "bare")
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,23 @@ class Body:
         layers: number of blocks.
         d_ff: width of the hidden layer of each MLP.
         dropout: probability of dropping a value on either branch.
+        block: "residual" (eq. block), or "bare": each mixer alone, without norm, residual stream and MLP.
+
+    Raises:
+        ValueError: a size out of range, or an unknown block.
     """
 
     d_model: int = 64
     layers: int = 2
     d_ff: int = 128
     dropout: float = 0.0
+    block: str = "residual"
 
     def __post_init__(self) -> None:
         if min(self.d_model, self.layers, self.d_ff) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(f"sizes must be positive and dropout in [0, 1), got {self}: see Body")
+        if self.block not in BLOCKS:
+            raise ValueError(f"unknown block {self.block!r}: choose one of {', '.join(BLOCKS)}")
 
 
 class Block(nn.Module):
@@ -65,8 +73,22 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp(self.mlp_norm(x))), state
 
 
+class Bare(nn.Module):
+    """A mixer alone in place of a block: what it does by itself, with nothing beside it to remember or to compute."""
+
+    def __init__(self, mixer: nn.Module):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(
+        self, x: Tensor, state: Any = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """What the mixer makes of the stream `(batch, time, d_model)`, and its state."""
+        return self.mixer(x, state, elapsed, lengths)
+
+
 class Encoder(nn.Module):
-    """A stack of blocks with a norm at its end.
+    """A stack of blocks with a norm at its end, which bare blocks do without.
 
     Args:
         make_mixer: makes one mixer of the given width; called once for each block.
@@ -75,8 +97,9 @@ class Encoder(nn.Module):
 
     def __init__(self, make_mixer: MakeMixer, body: Body):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(make_mixer(body.d_model), body) for _ in range(body.layers))
-        self.norm = nn.LayerNorm(body.d_model)
+        mixers, bare = (make_mixer(body.d_model) for _ in range(body.layers)), body.block == "bare"
+        self.blocks = nn.ModuleList(Bare(mixer) if bare else Block(mixer, body) for mixer in mixers)
+        self.norm = nn.Identity() if bare else nn.LayerNorm(body.d_model)
 
     def forward(
         self, x: Tensor, states: list | None = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None
@@ -97,12 +120,16 @@ class Embedding(nn.Module):
         vocabulary: number of token ids, padding included; or None for real values.
         features: number of real features; or None for tokens.
         max_length: adds a learned position to each of so many samples; None adds none.
+        timed: adds a learned multiple of the time since the last sample, for mixers that do not know elapsed times.
 
     Raises:
         ValueError: neither or both of `vocabulary` and `features`.
     """
 
-    def __init__(self, d_model: int, vocabulary: int | None = None, features: int | None = None, max_length: int | None = None):
+    def __init__(
+        self, d_model: int, vocabulary: int | None = None, features: int | None = None, max_length: int | None = None,
+        timed: bool = False,
+    ):  # fmt: skip
         super().__init__()
         if (vocabulary is None) == (features is None):
             raise ValueError(f"give either vocabulary or features, got {vocabulary} and {features}: tokens or real values")
@@ -110,16 +137,24 @@ class Embedding(nn.Module):
         self.positions = None if max_length is None else nn.Embedding(max_length, d_model)
         if self.positions is not None:
             nn.init.normal_(self.positions.weight, std=0.02)
+        self.times = nn.Linear(1, d_model, bias=False) if timed else None
 
-    def forward(self, inputs: Tensor, start: int = 0) -> Tensor:
-        """The stream; `start` is the position of the first sample."""
+    def forward(self, inputs: Tensor, start: int = 0, elapsed: Tensor | float = 1.0) -> Tensor:
+        """The stream; `start` is the position of the first sample, `elapsed` as a mixer takes it."""
         x = self.values(inputs)
+        if self.times is not None:
+            elapsed = torch.as_tensor(elapsed, dtype=x.dtype, device=x.device)
+            x = x + self.times((elapsed[:, None] if elapsed.dim() == 1 else elapsed).expand(x.shape[:2]).unsqueeze(-1))
         if self.positions is None:
             return x
         end = start + x.shape[1]
         if end > self.positions.num_embeddings:
             raise ValueError(f"the sequence ends at {end}, but positions are learned up to {self.positions.num_embeddings}: raise max_length")
         return x + self.positions.weight[start:end]
+
+    def left(self, elapsed: Tensor | float) -> Tensor | float:
+        """The elapsed times that are left to the mixers: 1 where the embedding has put them into the stream."""
+        return elapsed if self.times is None else 1.0
 
 
 def pool(x: Tensor, lengths: Tensor | None, how: str) -> Tensor:
@@ -148,7 +183,7 @@ class Classifier(nn.Module):
         make_mixer: makes one mixer of the given width.
         body: sizes.
         classes: number of scores.
-        vocabulary, features, max_length: see `Embedding`.
+        vocabulary, features, max_length, timed: see `Embedding`.
         pooling: "mean", "max", "first" or "last".
 
     Example:
@@ -159,19 +194,20 @@ class Classifier(nn.Module):
 
     def __init__(
         self, make_mixer: MakeMixer, body: Body, classes: int, vocabulary: int | None = None, features: int | None = None,
-        max_length: int | None = None, pooling: str = "mean",
+        max_length: int | None = None, pooling: str = "mean", timed: bool = False,
     ):  # fmt: skip
         super().__init__()
         if pooling not in POOLING:
             raise ValueError(f"unknown pooling {pooling!r}: choose one of {', '.join(POOLING)}")
-        self.embedding = Embedding(body.d_model, vocabulary, features, max_length)
+        self.embedding = Embedding(body.d_model, vocabulary, features, max_length, timed)
         self.encoder = Encoder(make_mixer, body)
         self.pooling = pooling
         self.head = nn.Linear(body.d_model, classes)
 
     def features(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
         """The pooled stream `(batch, d_model)`."""
-        x, _ = self.encoder(self.embedding(blank_padding(inputs, lengths)), None, elapsed, lengths)
+        x = self.embedding(blank_padding(inputs, lengths), elapsed=elapsed)
+        x, _ = self.encoder(x, None, self.embedding.left(elapsed), lengths)
         return pool(x, lengths, self.pooling)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
@@ -205,25 +241,46 @@ class TwoTower(nn.Module):
 
 
 class CausalLM(nn.Module):
-    """A causal language model: scores of the next token at every time.
+    """A causal language model: scores of the next token, or of a class, at every time.
 
     Args:
         make_mixer: makes one **causal** mixer of the given width.
         body: sizes.
         vocabulary: number of token ids.
         features: real features in place of token ids as inputs, or None.
-        max_length: see `Embedding`.
+        max_length, timed: see `Embedding`.
+        classes: number of scores; None for one of each token id.
     """
 
-    def __init__(self, make_mixer: MakeMixer, body: Body, vocabulary: int, features: int | None = None, max_length: int | None = None):
+    def __init__(
+        self, make_mixer: MakeMixer, body: Body, vocabulary: int | None, features: int | None = None, max_length: int | None = None,
+        classes: int | None = None, timed: bool = False,
+    ):  # fmt: skip
         super().__init__()
-        self.embedding = Embedding(body.d_model, None if features else vocabulary, features, max_length)
+        if vocabulary is None and classes is None:
+            raise ValueError("give vocabulary or classes, got neither: the head needs to know how many scores to give")
+        self.embedding = Embedding(body.d_model, None if features else vocabulary, features, max_length, timed)
         self.encoder = Encoder(make_mixer, body)
-        self.head = nn.Linear(body.d_model, vocabulary)
+        self.head = nn.Linear(body.d_model, classes or vocabulary)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
-        """Scores `(batch, time, vocabulary)`."""
-        return self.head(self.encoder(self.embedding(blank_padding(inputs, lengths)), None, elapsed, lengths)[0])
+        """Scores `(batch, time, classes)`."""
+        return self._scores(blank_padding(inputs, lengths), None, elapsed, 0, lengths)[0]
+
+    def stream(self, inputs: Tensor, states: list | None = None, elapsed: Tensor | float = 1.0, start: int = 0) -> tuple[Tensor, list]:
+        """Scores of a piece of a sequence, and the mixers' states, with which the next piece goes on.
+
+        Args:
+            inputs: `(batch, time)` or `(batch, time, features)`, nothing padded.
+            states: what the piece before returned; None at the beginning.
+            elapsed: as a mixer takes it.
+            start: position of the piece's first sample.
+        """
+        return self._scores(inputs, states, elapsed, start, None)
+
+    def _scores(self, inputs, states, elapsed, start, lengths) -> tuple[Tensor, list]:
+        x, states = self.encoder(self.embedding(inputs, start, elapsed), states, self.embedding.left(elapsed), lengths)
+        return self.head(x), states
 
     @torch.no_grad()
     def generate(self, prompt: Tensor, samples: int, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:

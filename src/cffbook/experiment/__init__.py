@@ -1,6 +1,7 @@
 """Experiments: frozen `Settings`, one function per table row, `run(settings) -> Record`.
 
     settings     what a run is: checked, named, changed by known names
+    probes       the budgets of the probes
     rows         the tiers, and one function per table row
     runner       settings to model, training and record
     facts        parameter counts, machine, versions, commit

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -25,9 +25,19 @@ accelerate = require("accelerate", extra="train", purpose="running an experiment
 def build_model(settings: Settings, task: Task) -> nn.Module:
     """The model of some settings for a task, its initial weights drawn from the settings' seed.
 
-    A task with one target a sample gets a causal language model, one of two sequences two towers, else a classifier.
+    A task with one target a sample gets a causal language model, one of two sequences two towers, else a classifier. Mixers
+    that do not know elapsed times get those of an irregularly sampled task as a feature.
+
+    Raises:
+        ValueError: a test split is longer than the model has positions.
     """
     length = task.length if settings.positions else None
+    example = task.train.batch([0])
+    timed = example.elapsed is not None and not mixers.knows_elapsed(settings.mixer)
+    longest = max((split.batch([0]).inputs.shape[1] for split in task.tests.values()), default=0)
+    if longest > task.length and (settings.positions or mixers.is_bounded(settings.mixer)):
+        raise ValueError(f"{settings.row} has learned positions or a parameter for each, up to {task.length}, and cannot be tested at "
+                         f"{longest}: use positions=false, another row, or longer=[]")
     options = replace(settings.mixer_options, length=settings.mixer_options.length or task.length)
     options = replace(options, causal=True) if task.kind == "tokens" else options
     body = settings.body
@@ -38,9 +48,9 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         if task.kind == "tokens":
-            return CausalLM(make, body, task.classes, task.features, length)
-        model = Classifier(make, body, task.classes, task.vocabulary, task.features, length, settings.pooling)
-        pairs = task.vocabulary is not None and task.train.batch([0]).inputs.ndim == 3
+            return CausalLM(make, body, task.vocabulary, task.features, length, task.classes, timed)
+        model = Classifier(make, body, task.classes, task.vocabulary, task.features, length, settings.pooling, timed)
+        pairs = task.vocabulary is not None and example.inputs.ndim == 3
         return TwoTower(model, body.d_model, task.classes) if pairs else model
 
 
@@ -99,4 +109,5 @@ def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[
         test_score=history.test_score, test_loss=history.test_loss, steps=history.steps, samples=history.samples,
         stopped=history.stopped, seconds=history.seconds, samples_per_second=history.samples_per_second,
         peak_memory=history.peak_memory, device=history.device, processes=history.processes, machine=machine,
-        versions=facts.versions(), git=commit, sources=history.sources, started=history.started)
+        versions=facts.versions(), git=commit, sources=history.sources, started=history.started,
+        tests={name: asdict(score) for name, score in history.tests.items()})

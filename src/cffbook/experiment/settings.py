@@ -81,7 +81,9 @@ class Settings:
     @property
     def variant(self) -> str:
         """The task with the options that fix its data, fit for a folder's name."""
-        words = [self.task, *(f"{name}-{value}" for name, value in sorted(self.task_options.items()))]
+        told = {name: "-".join(map(str, value)) if isinstance(value, (tuple, list)) else value
+                for name, value in self.task_options.items()}
+        words = [self.task, *(f"{name}-{value}" for name, value in sorted(told.items()))]
         return re.sub(r"[^A-Za-z0-9_.-]", "-", "_".join(words))
 
     @property

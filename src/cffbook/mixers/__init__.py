@@ -29,7 +29,7 @@ from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import tiles
 
 __all__ = ["Attention", "KernelAttention", "MinGRU", "MixerOptions", "Recurrent", "StateSpace", "adapted", "build", "can_be_causal",
-           "known", "memory", "refuse_elapsed"]
+           "is_bounded", "known", "knows_elapsed", "memory", "refuse_elapsed"]
 
 
 def memory(d_model: int, options: MixerOptions) -> MemoryLayer:
@@ -41,7 +41,7 @@ def memory(d_model: int, options: MixerOptions) -> MemoryLayer:
     wiring = options.wiring
     if wiring is None and options.tile:
         wiring = tiles(pairs if options.causal else pairs // 2, options.tile)
-    return MemoryLayer(d_model, flip_flops, wiring, options.lateral, options.readout, bidirectional=not options.causal)
+    return MemoryLayer(d_model, flip_flops, wiring, options.lateral, options.readout, not options.causal, strength=options.strength)
 
 
 def attention(d_model: int, options: MixerOptions) -> Attention:
@@ -178,6 +178,16 @@ def adapted() -> dict[str, str]:
 def can_be_causal(name: str) -> bool:
     """Whether the mixer of this name can be causal; one that can also streams."""
     return name not in ("linformer", "nystrom", *adapted())
+
+
+def knows_elapsed(name: str) -> bool:
+    """Whether the mixer of this name takes the time since the last sample; others get it as a feature."""
+    return name in ("memory", "ltc", "ncp")
+
+
+def is_bounded(name: str) -> bool:
+    """Whether the mixer of this name has parameters for each position, so that no sequence may be longer than told."""
+    return name in ("linformer", "synthesizer_random", "synthesizer_factorised")
 
 
 def build(name: str, d_model: int, options: MixerOptions | None = None) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from cffbook.lateral import STRENGTH
 from cffbook.wiring import Wiring
 
 
@@ -22,6 +23,7 @@ class MixerOptions:
         unfolds: solver steps a sample of the memory layer and of LTC neurons.
         readout, lateral: see `MemoryLayer`.
         slowest: see `NearCritical`.
+        strength: of lateral synapses, see `MemoryLayer`.
         wiring: lateral synapses in place of tiles.
         length: samples of the longest sequence, for mixers with parameters for each position; None for the task's.
         block: samples of a block of local, sparse, BigBird, Reformer and Sinkhorn attention.
@@ -60,6 +62,7 @@ class MixerOptions:
     rank: int = 16
     landmarks: int = 128
     modes: int = 16
+    strength: float = STRENGTH
 
     def __post_init__(self) -> None:
         for name in ("block", "window", "hashes", "features", "rank", "landmarks", "modes"):

@@ -19,11 +19,12 @@ from cffbook.recurrence import sequential
 
 MODULES = {  # imported when first asked for: what they need is optional
     "fused_cpu": "cffbook.recurrence.fused_cpu",
+    "fused_gpu": "cffbook.recurrence.fused_gpu",
     "basins": "cffbook.recurrence.basins",
     "newton": "cffbook.recurrence.newton",
 }
 
-NEEDS = {"fused_cpu": "numba"}
+NEEDS = {"fused_cpu": "numba", "fused_gpu": "triton"}
 RUN_BY = {"basins": "fused_cpu"}  # whose pass over time runs the chunks where `auto` takes it
 logger = logging.getLogger("cffbook.recurrence")
 
@@ -42,7 +43,11 @@ class Fastest(NamedTuple):
 
 # Forward and backward on two cores with AVX-512, 1 and 6 unfolds: at 4 lanes and 16,384 samples the two basins take 84 and 26 % of
 # the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes.
-TABLE = (Fastest("cpu", 4, 16_384, "basins"), Fastest("cpu", math.inf, 1, "fused_cpu"))
+TABLE = (
+    Fastest("cpu", 4, 16_384, "basins"),
+    Fastest("cpu", math.inf, 1, "fused_cpu"),
+    Fastest("cuda", math.inf, 1, "fused_gpu"),
+)
 
 
 def names() -> tuple[str, ...]:
@@ -67,7 +72,7 @@ def find(name: str) -> ModuleType:
 def choose(cell, inputs: Tensor) -> str:
     """The backend that `auto` takes for this cell, device and size by `TABLE`: a row's backend where it runs, else the definition.
 
-    What was taken is logged at level DEBUG under "cffbook.recurrence".
+    On a GPU nothing has been measured. What was taken is logged at level DEBUG under "cffbook.recurrence".
     """
     lanes, samples = inputs.shape[0] * (cell.state_shape[0] if len(cell.state_shape) > 1 else 1), inputs.shape[1]
     fitting = (row for row in TABLE if row.device == inputs.device.type and lanes <= row.most_lanes and samples >= row.least_samples)

@@ -16,10 +16,33 @@ adding
     the sum of two marked numbers; regression
 copying
     ten symbols, recalled after a long blank; a target for each sample
+parity
+    whether the ones so far are odd; a target for each sample
+cycle_navigation
+    the place on a cycle of five after the steps so far; a target for each sample
+modular_arithmetic
+    the sum, or the value of the expression, so far modulo 5; a target for each sample
+word_problem
+    the product so far in a finite group; a target for each sample
+flip_flop_language
+    the bit written last, past bits to be ignored; a target for each read
+retention
+    bits held over a noisy stretch; a target for each bit at the end
+selective_copying
+    symbols among blanks, said again in their order; a target for each symbol
+associative_recall
+    the value of each key that is asked for; a target for each query
+induction
+    the token that followed the special one; a target at the end
+mnist
+    handwritten digits, pixel by pixel, in rows or permuted; classification
 
-No data comes with the package. ListOps, Pathfinder, adding and copying are generated here; image and text fetch the canonical archives
-from their authors' sites (CIFAR-10, Krizhevsky 2009; Large Movie Reviews, Maas et al. 2011; neither states a licence), or
-read a file that is given.
+Retention and adding can be sampled irregularly: their batches then hold the time elapsed since the last sample, which the memory
+layer, LTC and NCP take as a time, and every other mixer as one more input feature.
+
+No data comes with the package. ListOps, Pathfinder and the probes from adding on are generated here; image and text fetch the canonical archives
+from their authors' sites (CIFAR-10, Krizhevsky 2009; Large Movie Reviews, Maas et al. 2011; neither states a licence), mnist the
+canonical files from a mirror (LeCun et al. 1998), or all read a file that is given.
 """
 
 import inspect
@@ -28,7 +51,22 @@ from cffbook._optional import require
 
 require("numpy", extra="train", purpose="cffbook.tasks")
 
-from cffbook.tasks import adding, copying, image, listops, pathfinder, retrieval, text  # noqa: E402
+from cffbook.tasks import (  # noqa: E402
+    adding,
+    automata,
+    copying,
+    digits,
+    flip_flop_language,
+    groups,
+    image,
+    listops,
+    pathfinder,
+    recall,
+    retention,
+    retrieval,
+    selective_copying,
+    text,
+)
 from cffbook.tasks.task import Batch, Split, Task  # noqa: E402
 
 __all__ = ["Batch", "Split", "Task", "load", "names", "options"]
@@ -36,6 +74,10 @@ __all__ = ["Batch", "Split", "Task", "load", "names", "options"]
 _BUILDERS = {
     "listops": listops.build, "text": text.build, "retrieval": retrieval.build, "image": image.build,
     "pathfinder": pathfinder.build, "pathx": pathfinder.build_pathx, "adding": adding.build, "copying": copying.build,
+    "parity": automata.build_parity, "cycle_navigation": automata.build_cycle, "modular_arithmetic": automata.build_modular,
+    "word_problem": groups.build, "flip_flop_language": flip_flop_language.build,
+    "retention": retention.build, "selective_copying": selective_copying.build,
+    "associative_recall": recall.build, "induction": recall.build_induction, "mnist": digits.build,
 }  # fmt: skip
 
 

@@ -8,9 +8,8 @@ memory it cannot be below symbols ln(alphabet) / length. Source: Hochreiter & Sc
 import math
 
 import numpy as np
-import torch
 
-from cffbook.tasks.generated import SPLITS, Generated, below
+from cffbook.tasks.generated import SPLITS, Generated, below, collate, longer_tests
 from cffbook.tasks.task import IGNORED, Batch, Task, check_count
 
 SCORED = ("all", "recall")
@@ -31,8 +30,7 @@ class Copying(Generated):
         targets = np.full_like(inputs, blank if self.scored == "all" else IGNORED)
         inputs[:, :count] = targets[:, -count:] = said
         inputs[:, length - count - 1] = delimiter
-        lengths = torch.full((len(indices),), length)
-        return Batch(torch.from_numpy(inputs), lengths, torch.from_numpy(targets))
+        return collate(inputs, targets)
 
 
 def memoryless_loss(blanks: int, symbols: int = 10, alphabet: int = 8) -> float:
@@ -45,6 +43,8 @@ def build(
     symbols: int = 10,
     alphabet: int = 8,
     scored: str = "all",
+    longer: tuple[int, ...] = (),
+    longer_size: int = 100,
     train: int = 100_000,
     valid: int = 2_000,
     test: int = 2_000,
@@ -57,6 +57,8 @@ def build(
         symbols: symbols to remember.
         alphabet: different symbols.
         scored: "all" (every position counts, the literature's loss) or "recall" (only the last `symbols`, the others -100).
+        longer: blanks of further test splits.
+        longer_size: examples in each of them.
         train, valid, test: examples in each split, made on the fly.
         seed: fixes everything.
 
@@ -76,7 +78,8 @@ def build(
     guessed = symbols / alphabet
     return Task(
         name="copying", kind="tokens", vocabulary=alphabet + 3, features=None, classes=alphabet + 3, length=length, **splits,
-        variant={"blanks": blanks, "symbols": symbols, "alphabet": alphabet, "scored": scored,
-                 "sizes": list(sizes.values()), "seed": seed},
+        variant={"blanks": blanks, "symbols": symbols, "alphabet": alphabet, "scored": scored, "longer": list(longer),
+                 "longer_size": longer_size, "sizes": list(sizes.values()), "seed": seed},
         floors={"memoryless": (length - symbols + guessed) / length if scored == "all" else 1 / alphabet},
+        tests=longer_tests(splits["test"], longer, longer_size),
     )  # fmt: skip

@@ -90,7 +90,7 @@ def build(
             check_count(name, size)
             if size > len(targets):
                 raise ValueError(f"expected {name} to be at most {len(targets)}, got {size}")
-        pixels = _shrink(images[:size]) if side == 16 else images[:size]
+        pixels = shrink(images[:size]) if side == 16 else images[:size]
         splits[name] = Pixels(pixels.reshape(len(pixels), -1), targets[:size], real=protocol == "s4")
     common = np.bincount(splits["train"].targets, minlength=10).argmax()
     tokens = protocol == "lra"
@@ -103,7 +103,8 @@ def build(
     )  # fmt: skip
 
 
-def _shrink(images: np.ndarray) -> np.ndarray:
-    """Average 2 x 2 pixels, `(n, 32, 32)` to `(n, 16, 16)` uint8."""
-    blocks = images.reshape(len(images), 16, 2, 16, 2).astype(np.uint16)
+def shrink(images: np.ndarray) -> np.ndarray:
+    """Average 2 x 2 pixels, `(n, side, side)` to `(n, side / 2, side / 2)` uint8, halves rounded up."""
+    half = images.shape[-1] // 2
+    blocks = images.reshape(len(images), half, 2, half, 2).astype(np.uint16)
     return ((blocks.sum((2, 4)) + 2) >> 2).astype(np.uint8)

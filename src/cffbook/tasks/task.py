@@ -22,18 +22,21 @@ class Batch:
         inputs: tokens `(batch, time)` int64, 0 after the end; or samples `(batch, time, feature)` float32.
         lengths: `(batch,)` int64, samples before the padding; `(batch, 2)` of pairs, whose inputs are `(batch, 2, time)`.
         targets: `(batch,)` int64 classes; `(batch,)` float32 numbers; or `(batch, time)` int64 with -100 = not scored.
+        elapsed: `(batch, time)` float32, time since the last sample; None where samples are one apart.
     """
 
     inputs: Tensor
     lengths: Tensor
     targets: Tensor
+    elapsed: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on `device`."""
-        return Batch(self.inputs.to(device), self.lengths.to(device), self.targets.to(device))
+        elapsed = None if self.elapsed is None else self.elapsed.to(device)
+        return Batch(self.inputs.to(device), self.lengths.to(device), self.targets.to(device), elapsed)
 
 
 class Split(ABC):
@@ -133,10 +136,11 @@ class Task:
         vocabulary: number of token ids; 0 is padding (the image task needs none: there 0 is black). None: real-valued.
         features: numbers per sample of real-valued inputs, else None.
         classes: number of classes; 1 for regression.
-        length: no example is longer than this many samples.
+        length: no example of the three splits is longer than this many samples.
         train, valid, test: the splits.
         variant: everything that fixes the data, ready for JSON.
         floors: what a trivial predictor scores on `test`, by name; costly ones are computed when they are asked for.
+        tests: further test splits by name, of other lengths or distributions; they too are touched once, with `test`.
 
     Raises:
         ValueError: an unknown kind, or not exactly one of vocabulary and features.
@@ -153,6 +157,7 @@ class Task:
     test: Split
     variant: dict[str, object]
     floors: Mapping[str, float] = field(default_factory=dict)
+    tests: Mapping[str, Split] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -167,8 +172,9 @@ class Task:
 
     @cached_property
     def data_hash(self) -> str:
-        """sha256 over the three splits' hashes."""
-        return hashlib.sha256(" ".join([self.train.hash, self.valid.hash, self.test.hash]).encode()).hexdigest()
+        """sha256 over the hashes of all splits."""
+        splits = (self.train, self.valid, self.test, *self.tests.values())
+        return hashlib.sha256(" ".join(split.hash for split in splits).encode()).hexdigest()
 
     @property
     def score_name(self) -> str:

@@ -32,6 +32,8 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     samples: int = 0
+    mastered: int = 0  # times that the examples have grown
+    grade: float = 0.0  # running mean of the updates' scores since then
     running: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, score, count since the last evaluation
     evaluations: list[Evaluation] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -67,7 +69,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
             tensors[f"generator.{index}.{name}"] = state
     facts = {
         "identity": progress.identity, "sources": progress.sources, "started": progress.started, "step": progress.step,
-        "seconds": progress.seconds, "samples": progress.samples,
+        "seconds": progress.seconds, "samples": progress.samples, "mastered": progress.mastered, "grade": progress.grade,
         "running": [process["running"] for process in processes],
         "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
     }
@@ -109,6 +111,7 @@ def restore(tensors: dict[str, Tensor], facts: dict, model: nn.Module, optimizer
             state["state"][indices[id(parameter)]] = moments
     optimizer.load_state_dict(state)
     progress.step, progress.seconds, progress.samples = facts["step"], facts["seconds"], facts["samples"]
+    progress.mastered, progress.grade = facts["mastered"], facts["grade"]
     progress.started, progress.running = facts["started"], facts["running"][process]
     progress.evaluations = [Evaluation(**evaluation) for evaluation in facts["evaluations"]]
     progress.best = below(tensors, "best.")

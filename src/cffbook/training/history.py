@@ -1,6 +1,9 @@
 """What a training run leaves behind: its evaluations, and the result at the best of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cffbook.training.scoring import Score
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class History:
         processes: processes that trained together.
         sources: digests of the source code the run was trained with; more than one if it changed on the way.
         started: time of the first start, UTC, ISO 8601.
+        tests: every test split of the task by name, "test" first, with the same weights.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -50,6 +54,7 @@ class History:
     processes: int
     sources: tuple[str, ...]
     started: str
+    tests: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def samples_per_second(self) -> float:

@@ -20,9 +20,9 @@ from cffbook._optional import require
 from cffbook.training import checkpoint
 from cffbook.training.checkpoint import Progress
 from cffbook.training.history import Evaluation, History, best_index
-from cffbook.training.order import Order, sample_lengths
+from cffbook.training.order import Order, drawn_length, sample_lengths
 from cffbook.training.recipe import Recipe, parameter_groups
-from cffbook.training.scoring import Score, evaluate, sums
+from cffbook.training.scoring import Score, answer, evaluate, sums
 
 accelerate = require("accelerate", extra="train", purpose="training")
 
@@ -33,8 +33,8 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
     """Train a model on a task and leave the weights with the best validation score in it.
 
     Args:
-        model: called as ``model(inputs, lengths=lengths)``.
-        task: kind, train, valid and test splits, `higher_is_better`, `data_hash`.
+        model: called as ``model(inputs, lengths=lengths)``, and with ``elapsed`` where batches have it.
+        task: kind, train, valid and test splits, further `tests`, `higher_is_better`, `data_hash`.
         recipe: optimiser, schedule and budget.
         folder: place of the checkpoint and the TensorBoard logs; a checkpoint found there is gone on from.
         seed: seed of data order and dropout.
@@ -49,7 +49,8 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
 
     Raises:
         FloatingPointError: a loss or gradient is not finite; the step and the first such parameter are named.
-        ValueError: the folder holds the checkpoint of another run or source, or a batch is smaller than the number of processes.
+        ValueError: the folder holds the checkpoint of another run or source, or a batch is smaller than the number of processes,
+            or the recipe asks for shorter examples of a task that has none.
     """
     accelerator = accelerator or accelerate.Accelerator()
     if min(recipe.batch, len(task.train)) < accelerator.num_processes:
@@ -74,6 +75,11 @@ class Trainer:
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.plain = accelerator.unwrap_model(self.model)
         lengths = sample_lengths(task.train) if recipe.bucket > 1 else None
+        self.seed = seed
+        if recipe.shortest is not None:
+            if not hasattr(task.train, "at") or task.train.length < recipe.shortest:
+                raise ValueError(f"expected a task made at any length from {recipe.shortest} on, got {task.name}: use shortest=None")
+            task.train.at(recipe.shortest)  # raises where the task cannot be so short
         self.order = Order(len(task.train), recipe.batch, seed, lengths, recipe.bucket)
         facts = json.dumps([identity, asdict(recipe), seed, task.data_hash], sort_keys=True)
         started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -123,9 +129,9 @@ class Trainer:
             group["lr"] = group["peak"] * factor
         share, shares = self.accelerator.process_index, self.accelerator.num_processes
         indices = self.order[progress.step]
-        batch = self.task.train.batch(indices[share::shares]).to(self.accelerator.device)
+        batch = self.split().batch(indices[share::shares]).to(self.accelerator.device)
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            outputs = self.model(batch.inputs, lengths=batch.lengths)
+            outputs = answer(self.model, batch)
         loss, score, count = sums(self.task.kind, outputs, batch.targets)
         total = count.detach().clone()
         if shares > 1:
@@ -142,6 +148,26 @@ class Trainer:
         progress.step += 1
         progress.samples += len(indices)
         progress.running = [kept + value for kept, value in zip(progress.running, values[:3], strict=True)]
+        if recipe.mastery is not None:
+            self.grade(*values[1:3])
+
+    def grade(self, score: float, count: float) -> None:
+        """Let the examples grow if the scores of the last updates say that these are mastered."""
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor([score, count], dtype=torch.float64, device=self.accelerator.device)
+            score, count = self.accelerator.reduce(mine, reduction="sum").tolist()
+        progress = self.progress
+        progress.grade += 0.1 * (score / max(count, 1) - progress.grade)
+        if progress.grade > self.recipe.mastery:
+            progress.mastered, progress.grade = progress.mastered + 1, 0.0
+
+    def split(self):
+        """The training split at the length of this update."""
+        train, recipe, progress = self.task.train, self.recipe, self.progress
+        if recipe.shortest is None:
+            return train
+        longest = recipe.longest(train.length, progress.step, progress.seconds, progress.mastered)
+        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest))
 
     def agree(self, finite: bool) -> None:
         """Take the first process's clock, and stop all processes if one has a value that is not finite."""
@@ -213,16 +239,18 @@ class Trainer:
         self.saved = self.progress.seconds
 
     def finish(self, stopped: str) -> History:
-        """Load the best weights and touch the test split."""
+        """Load the best weights and touch the test splits."""
         progress = self.progress
         self.plain.load_state_dict(progress.best)
-        test = self.score(self.task.test, sample_lengths(self.task.test))
+        splits = {"test": self.task.test, **self.task.tests}
+        tests = {name: self.score(split, sample_lengths(split)) for name, split in splits.items()}
+        test = tests["test"]
         return History(
             evaluations=tuple(progress.evaluations), best=self.best, test_loss=test.loss, test_score=test.score,
             steps=progress.step, samples=progress.samples, seconds=progress.seconds,
             peak_memory=peak_memory(self.accelerator.device), stopped=stopped, device=self.accelerator.device.type,
             processes=self.accelerator.num_processes, sources=tuple(progress.sources),
-            started=progress.started)
+            started=progress.started, tests=tests)
 
     def open_bar(self, shown: bool | None):
         """A progress bar over the updates, on a terminal's first process only unless told otherwise."""

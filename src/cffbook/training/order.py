@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+POSITIONS = 1 << 20  # samples that are held at once where nothing is learned from them
+
 
 class Order:
     """Batches of indices, reshuffled every epoch by a generator seeded with (seed, epoch).
@@ -52,8 +54,15 @@ class Order:
         return batches[torch.randperm(self.batches, generator=generator)]
 
 
+def drawn_length(seed: int, step: int, shortest: int, longest: int) -> int:
+    """The length of the examples of update `step` (from 0), evenly from `shortest` to `longest`."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**62 + 2**62)  # not one of the order's seeds
+    return int(torch.randint(shortest, longest + 1, (), generator=generator))
+
+
 def sample_lengths(split, chunk: int = 512) -> Tensor:
     """Length of every sample of a split, `(samples,)`; of two towers the longer one."""
+    chunk = max(1, min(chunk, POSITIONS // max(1, split.batch([0]).inputs.shape[1])))
     chunks = [split.batch(torch.arange(start, min(start + chunk, len(split)))).lengths
               for start in range(0, len(split), chunk)]
     lengths = torch.cat(chunks)

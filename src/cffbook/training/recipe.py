@@ -35,11 +35,16 @@ class Recipe:
         schedule: decay after the warm-up, over the whole budget.
         clip: largest norm of the whole gradient, or None.
         eval_every: updates between evaluations on the validation split.
-        eval_batch: samples an evaluation batch, or None for four training batches.
+        eval_batch: samples an evaluation batch, or None for four training batches; fewer where they are very long.
         patience: evaluations without a better validation score before the run stops, or None.
         minutes: wall-clock budget, evaluation included, or None; the schedule then follows the clock.
         bucket: batches drawn together and sorted by length, so that little is padded; 0 keeps the drawn order.
         precision: float32, or bfloat16 under autocast.
+        shortest: for tasks made at any length: each update has examples of one length, drawn evenly from this one up to a
+            maximum that grows from it to the task's own length; None trains on the task's own length alone.
+        growth: part of the budget that the maximum takes to grow.
+        mastery: score at which the maximum grows by a fifth instead, whenever the running mean of the updates' scores (which
+            forgets a tenth an update, and starts from 0 at each growth) exceeds it; None lets it grow with the budget.
         checkpoint_seconds: time between checkpoints.
 
     Raises:
@@ -63,26 +68,54 @@ class Recipe:
     minutes: float | None = None
     bucket: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    shortest: int | None = None
+    growth: float = 0.5
+    mastery: float | None = None
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_positive(self, ("steps", "batch", "learning_rate", "conductance_factor", "clip", "eval_every",
-                              "eval_batch", "patience", "minutes"))
+                              "eval_batch", "patience", "minutes", "shortest", "mastery"))
         for name in ("weight_decay", "warmup", "bucket", "checkpoint_seconds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)!r}")
+        if not 0 <= self.growth <= 1:
+            raise ValueError(f"growth must lie in [0, 1], got {self.growth!r}")
+        if self.mastery is not None and (self.shortest is None or self.mastery >= 1):
+            raise ValueError(f"mastery must lie below 1 and needs shortest, got {self.mastery!r} and shortest={self.shortest!r}")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}")
 
+    def spent(self, step: int, seconds: float = 0.0) -> float:
+        """The part of the budget that is spent before update `step` (from 0), in [0, 1]."""
+        clock = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
+        return min(max(step / self.steps, clock), 1.0)
+
+    def longest(self, length: int, step: int, seconds: float = 0.0, mastered: int = 0) -> int:
+        """The longest example that update `step` may see of a task of this length.
+
+        Args:
+            length: of the task.
+            step: number of the update, from 0.
+            seconds: that are spent.
+            mastered: times that the score has exceeded `mastery`.
+        """
+        if self.mastery is not None and self.shortest is not None:
+            longest = self.shortest
+            for _ in range(mastered):
+                longest += max(1, longest // 5)
+            return min(longest, length)
+        if self.shortest is None or not self.growth:
+            return length
+        grown = min(self.spent(step, seconds) / self.growth, 1.0)
+        return min(length, self.shortest + int(grown * (length - self.shortest)))
+
     def rate_factor(self, step: int, seconds: float = 0.0) -> float:
         """Multiple of the peak rate for update `step` (from 0) when `seconds` of the budget are spent."""
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        spent = step / self.steps
-        if self.minutes is not None:
-            spent = max(spent, seconds / (60 * self.minutes))
-        spent = min(spent, 1.0)
+        spent = self.spent(step, seconds)
         if self.schedule == "cosine":
             return warm * 0.5 * (1 + math.cos(math.pi * spent))
         return warm * (1 - spent) if self.schedule == "linear" else warm
