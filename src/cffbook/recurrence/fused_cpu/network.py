@@ -10,6 +10,7 @@ from cffbook.recurrence.fused_cpu.arithmetic import np
 from cffbook.recurrence.fused_cpu.lanes import WIDTHS
 from cffbook.recurrence.fused_cpu.network_backward import backward
 from cffbook.recurrence.fused_cpu.network_forward import Neurons, forward
+from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refuse
 from cffbook.recurrence.fused_cpu.pool import share, threads
 from cffbook.recurrence.fused_cpu.wires import gates_of, gradients, places, sums_of, wire
 
@@ -32,8 +33,7 @@ def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed:
     return fused_network(inputs, *values, potential, elapsed, where, unfolds)
 
 
-@torch.library.custom_op("cffbook::fused_network", mutates_args=(), device_types="cpu")
-def fused_network(
+def _forward(
     inputs: Tensor, neurons: Tensor, s_gates: Tensor, s_synapses: Tensor, gates: Tensor, synapses: Tensor, steering: Tensor,
     potential: Tensor, elapsed: Tensor, places: Sequence[Tensor], unfolds: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -43,20 +43,19 @@ def fused_network(
     if batch * time:
         work = _work(inputs, s_gates, gates, unfolds)
         lanes = _lanes(batch, threads(work), neurons, synapses)
-        values = (neurons, s_gates, s_synapses, gates, synapses, steering)
+        values, places = (neurons, s_gates, s_synapses, gates, synapses, steering), [place.numpy() for place in places]
         arrays = *_arrays(inputs, values, potential, elapsed, places, len(lanes) > 1), unfolds, potentials.numpy(), last.numpy()
         share(lambda first, end: forward(first, end, lanes, *arrays), -(-batch // len(lanes)), work)
     return potentials, last
 
 
-@torch.library.custom_op("cffbook::fused_network_backward", mutates_args=(), device_types="cpu")
-def fused_network_backward(
+def _backward(
     given: Tensor, g_last: Tensor, inputs: Tensor, neurons: Tensor, s_gates: Tensor, s_synapses: Tensor, gates: Tensor, synapses: Tensor,
     steering: Tensor, potential: Tensor, elapsed: Tensor, potentials: Tensor, places: Sequence[Tensor], unfolds: int, timed: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of inputs, the six arrays of values, potential and, where it is wanted, elapsed `(batch, time or 1, neurons)`."""
     batch, time, _ = inputs.shape
-    values = (neurons, s_gates, s_synapses, gates, synapses, steering)
+    values, places = (neurons, s_gates, s_synapses, gates, synapses, steering), [place.numpy() for place in places]
     g_inputs, g_start = torch.zeros_like(inputs, memory_format=torch.contiguous_format), g_last.clone(memory_format=torch.contiguous_format)
     g_elapsed = inputs.new_zeros((batch, elapsed.shape[1], neurons.shape[1]) if timed else (0, 0, 0))
     if batch * time == 0:
@@ -85,7 +84,7 @@ def fused_network_backward(
 
 def _arrays(inputs: Tensor, values: Sequence[Tensor], potential: Tensor, elapsed: Tensor, places: Sequence[Tensor], apart: bool) -> tuple:
     cell, s_gates, s_synapses, gates, synapses, steering = (value.detach().contiguous().numpy() for value in values)
-    *places, steered, lengths = (place.numpy() for place in places)
+    *places, steered, lengths = places
     inputs, potential, elapsed = (each.detach().contiguous().numpy() for each in (inputs, potential, elapsed))
     wires = wire(places[:7], s_gates, s_synapses, apart), wire(places[7:], gates, synapses, apart)
     return inputs, Neurons(*cell), *wires, gates_of(steered, steering), potential, elapsed, lengths
@@ -110,16 +109,18 @@ def _work(inputs: Tensor, s_gates: Tensor, gates: Tensor, unfolds: int) -> int:
     return inputs.shape[0] * inputs.shape[1] * (s_gates.shape[1] + unfolds * gates.shape[1])
 
 
-@fused_network.register_fake
-def _(inputs, neurons, s_gates, s_synapses, gates, synapses, steering, potential, elapsed, places, unfolds):
+def _like_forward(inputs, neurons, s_gates, s_synapses, gates, synapses, steering, potential, elapsed, places, unfolds):
     return inputs.new_empty(*inputs.shape[:2], neurons.shape[1]), torch.empty_like(potential, memory_format=torch.contiguous_format)
 
 
-@fused_network_backward.register_fake
-def _(given, g_last, inputs, neurons, s_gates, s_synapses, gates, synapses, steering, potential, elapsed, potentials, places, unfolds, timed):
+def _like_backward(given, g_last, inputs, neurons, s_gates, s_synapses, gates, synapses, steering, potential, elapsed, potentials, places, unfolds, timed):
     times = inputs.new_empty((inputs.shape[0], elapsed.shape[1], neurons.shape[1]) if timed else (0, 0, 0))
     every = (inputs, neurons, s_gates, s_synapses, gates, synapses, steering, potential)
     return [*(each.new_empty(each.shape) for each in every), times]
+
+
+fused_network = operator("fused_network", _forward, _like_forward)
+fused_network_backward = operator("fused_network_backward", _backward, _like_backward)
 
 
 def _keep(ctx, inputs, output):
@@ -133,4 +134,5 @@ def _differentiate(ctx, given, last):
     return *gradients, times.sum_to_size(elapsed.shape) if timed else None, [None] * len(ctx.places), None
 
 
-fused_network.register_autograd(_differentiate, setup_context=_keep)
+differentiate("fused_network", _differentiate, _keep)
+refuse("fused_network_backward")

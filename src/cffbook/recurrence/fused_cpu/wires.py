@@ -53,7 +53,7 @@ def wire(places: Sequence, gates, synapses, apart: bool) -> Wires:
     sources, carried, first, shared_first, order, all_carried, all_first = places
     own = first[-1]
     if not apart:
-        own, carried, first, shared_first, synapses = 0, all_carried, np.zeros_like(first), all_first, synapses[:, order]
+        own, carried, first, shared_first, synapses = 0, all_carried, np.zeros_like(first), all_first, synapses.take(order, 1)
     mine, theirs = gates_of(sources[:own], gates[:, :own]), gates_of(sources[own:], gates[:, own:])
     return Wires(mine, Synapses(first, *synapses[:, :own]), theirs, Synapses(shared_first, *synapses[:, own:]), carried)
 
