@@ -83,11 +83,11 @@ def _backward(
 
 
 def _arrays(inputs: Tensor, values: Sequence[Tensor], potential: Tensor, elapsed: Tensor, places: Sequence[Tensor], apart: bool) -> tuple:
-    cell, s_gates, s_synapses, gates, synapses, steering = (value.detach().contiguous().numpy() for value in values)
+    cell, s_gates, s_synapses, gates, synapses, steering = (value.detach() for value in values)
     *places, steered, lengths = places
     inputs, potential, elapsed = (each.detach().contiguous().numpy() for each in (inputs, potential, elapsed))
     wires = wire(places[:7], s_gates, s_synapses, apart), wire(places[7:], gates, synapses, apart)
-    return inputs, Neurons(*cell), *wires, gates_of(steered, steering), potential, elapsed, lengths
+    return inputs, Neurons(*cell.contiguous().numpy()), *wires, gates_of(steered, steering), potential, elapsed, lengths
 
 
 def _room(gates: Tensor, unfolds: int, width: int) -> int:

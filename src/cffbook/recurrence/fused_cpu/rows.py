@@ -12,8 +12,8 @@ from typing import NamedTuple
 from cffbook.recurrence.fused_cpu.arithmetic import extending, llvm, numba
 from cffbook.recurrence.fused_cpu.lanes import WIDTHS, Lanes, Place, cgutils
 
-
 SUMS = 4  # numbers in the sums of two quantities over several sequences
+ALONE = (4 * WIDTHS[0], *WIDTHS)  # neighbours of one sequence: several vectors on their way do not wait for each other's divisions
 
 
 class Gathered:
@@ -203,12 +203,12 @@ def _pointers(context, builder, kind, value) -> list:
 def _pass(builder, sequences: int, rule, sums: int, pointers, fixed, span, target) -> list[Lanes]:
     """The instructions of a loop over the items of `span`; returns the sums, with as many numbers as there are sequences."""
     totals, (start, stop) = [], span
-    for count in (1,) if sequences > 1 else WIDTHS:
+    for count in (1,) if sequences > 1 else ALONE:
         step = Step(builder, start, sequences, count)
         totals = _carry_on(builder, totals, sums, step.width, pointers)
         told = [Array(step, pointer).whole_row(target) for pointer in fixed]
         size = start.type(count)
-        until = builder.sub(stop, builder.srem(builder.sub(stop, start), size))
+        until = builder.sub(stop, builder.urem(builder.sub(stop, start), size))
         with cgutils.for_range_slice(builder, start, until, size, stop.type) as (i, _):
             parts = rule(*(Array(step._replace(item=i), pointer) for pointer in pointers), *told) or ()
             for total, part in zip(totals, parts, strict=True):

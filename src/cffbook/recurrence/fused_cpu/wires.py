@@ -7,6 +7,9 @@ but neighbours among them can be vector lanes of a sequence that is alone, and a
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 from cffbook.recurrence.forms import Layout
 from cffbook.recurrence.fused_cpu.arithmetic import LOG2E_DOUBLE, np
 
@@ -43,19 +46,25 @@ def places(layout: Layout) -> tuple:
     return layout.sources, layout.gates, layout.first, layout.shared_first, layout.order, layout.all_gates, layout.all_first
 
 
-def gates_of(sources, values) -> Gates:
+def gates_of(sources, values: Tensor) -> Gates:
     """Gates of these sources with the values `(2, gates)` slope and half-activation."""
-    return Gates(sources, values[0] * -LOG2E_DOUBLE, *values)
+    return Gates(sources, *_rows(values[0] * -LOG2E_DOUBLE, *values))
 
 
-def wire(places: Sequence, gates, synapses, apart: bool) -> Wires:
+def wire(places: Sequence, gates: Tensor, synapses: Tensor, apart: bool) -> Wires:
     """Arrays of a kind of synapses, with the values `(2, gates)` and `(2, synapses)`; without `apart` all as if they shared."""
     sources, carried, first, shared_first, order, all_carried, all_first = places
     own = first[-1]
     if not apart:
-        own, carried, first, shared_first, synapses = 0, all_carried, np.zeros_like(first), all_first, synapses.take(order, 1)
+        own, carried, first, shared_first, synapses = 0, all_carried, np.zeros_like(first), all_first, synapses[:, torch.from_numpy(order)]
     mine, theirs = gates_of(sources[:own], gates[:, :own]), gates_of(sources[own:], gates[:, own:])
-    return Wires(mine, Synapses(first, *synapses[:, :own]), theirs, Synapses(shared_first, *synapses[:, own:]), carried)
+    parts = Synapses(first, *_rows(*synapses[:, :own])), Synapses(shared_first, *_rows(*synapses[:, own:]))
+    return Wires(mine, parts[0], theirs, parts[1], carried)
+
+
+def _rows(*values: Tensor) -> list:
+    """Arrays that each begin on a line of the cache, as tensors do and arrays of numpy do not."""
+    return [value.clone().numpy() for value in values]
 
 
 def sums_of(wires: Wires) -> list:
