@@ -16,7 +16,8 @@ import yaml
 from bs4 import BeautifulSoup
 from jupyter_book.config import PATH_YAML_DEFAULT, validate_yaml
 
-from cffbook.sphinx_ext import inputs, layout, offline
+from cffbook.sphinx_ext import in_page, inputs, layout, offline
+from cffbook.widgets import assembly
 from conftest import build_book
 
 pytestmark = [pytest.mark.book]
@@ -116,6 +117,29 @@ def test_a_figure_cannot_end_its_script_element() -> None:
     assert json.loads(held) == {key: Data.content[key] for key in ("data", "layout")}
     assert "min-height:300px" in html
     assert offline.PlotlyRenderer.handle_mime(None, Data, True) is None
+
+
+def test_a_widget_of_a_cell_is_its_holder_in_the_page() -> None:
+    class Data:
+        mime_type = assembly.MIME
+        content = {"widget": "flip_flop", "traits": json.dumps({"elapsed": 2.0, "name": "</script>"})}
+
+    html = in_page.WidgetRenderer.handle_mime(None, Data, False)[0].astext()
+    holder = BeautifulSoup(html, "html.parser").select_one(f".{assembly.HOLDER}")
+    assert holder["data-widget"] == "flip_flop" and json.loads(holder.script.string) == {"elapsed": 2.0, "name": "</script>"}
+    assert in_page.WidgetRenderer.handle_mime(None, Data, True) is None
+
+
+@pytest.mark.slow
+def test_a_page_without_cells_holds_a_widget_and_says_what_is_wrong_with_one(small: Path) -> None:
+    (small / "book" / "index.md").write_text('# Start\n\n```{in-page} flip_flop\n{"elapsed": 2.0}\n```\n\n```{in-page} lamp\n```\n\n```{in-page} flip_flop\n{"colour": 1}\n```\n')
+    log = build_book(small).stderr
+    page = soup(small / "_build" / "html" / "index.html")
+    (holder,) = page.select(f".{assembly.HOLDER}")
+    traits = json.loads(holder.script.string)
+    assert traits["elapsed"] == 2.0 and len(traits["values"]) == 17
+    assert any("in_page.js" in script.get("src", "") for script in page.select("script"))
+    assert "unknown kind of widget 'lamp': choose one of flip_flop" in log and "unknown trait 'colour': flip_flop has values" in log
 
 
 def test_notebooks_are_copied_when_they_changed_and_only_then(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The book in a real browser that reaches no other host, and the playground in a real JupyterLab."""
+"""The book in a real browser that reaches no other host, and its playground in a real JupyterLab."""
 
 import os
 import re
@@ -126,15 +126,15 @@ def test_a_slider_moves_a_figure_without_a_kernel(reader: Reader, site: str, pag
     pytest.fail("no page has a figure with a slider")
 
 
-def test_widgets_are_drawn_on_the_static_page(reader: Reader, site: str, pages: Path) -> None:
-    mark = "application/vnd.jupyter.widget-view+json"
-    found = [name for name in names(pages) if mark in (pages / name).read_text(encoding="utf-8")]
-    if not found:
-        pytest.skip("no page of this book holds a widget")
+def test_widgets_compute_on_the_page_also_when_it_is_opened_as_a_file(reader: Reader, pages: Path) -> None:
+    found = [name for name in names(pages) if 'class="cffbook-widget"' in (pages / name).read_text(encoding="utf-8")]
+    assert {"index.html", "flip_flop.html", "memory_layer.html", "notebooks/playground.html"} <= set(found)
     for name in found:
-        reader.open(f"{site}/{name}")
-        reader.page.locator(".widget-subarea").first.wait_for(state="attached")
-        assert reader.refused == [], f"{name} asked another host"
+        reader.errors.clear()
+        reader.page.goto((pages / name).as_uri())
+        reader.page.locator(".cffbook-widget[data-drawn=true] .cff").first.wait_for(state="attached")
+        assert reader.page.locator(".cffbook-widget:not([data-drawn=true])").count() == 0, name
+        assert reader.errors == [], f"{name} has errors on its console"
 
 
 @pytest.fixture
@@ -172,21 +172,43 @@ def wait_for(address: str, log: Path) -> None:
     pytest.fail(f"JupyterLab did not answer in {LAB_START} s:\n{log.read_text()[-2000:]}")
 
 
-def test_a_slider_of_the_playground_changes_its_figure(reader: Reader, lab: str) -> None:
-    page = reader.page
+RUN_IN_KERNEL = """async code => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    return (await kernel.requestExecute({ code }).done).content.status; }"""
+LAB_BIT = "() => document.querySelector('.jp-OutputArea .cff-bit').textContent"
+
+
+def test_the_playground_shares_its_values_with_the_kernel(reader: Reader, lab: str, tmp_path: Path) -> None:
+    page, seen = reader.page, tmp_path / "work" / "seen.txt"
     page.set_default_timeout(90_000)
     page.goto(f"{lab}/doc/tree/playground.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.wait_for_function(KERNEL_READY)
     # in braces: the promise of the run is not waited for
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
-    handle = page.locator(".jp-OutputArea .widget-slider .noUi-handle").first
-    handle.wait_for(state="visible")
-    page.wait_for_selector(".jp-OutputArea .js-plotly-plot .main-svg")
+    page.wait_for_selector(".jp-OutputArea .cff .cff-plane circle")
     page.wait_for_function(KERNEL_READY)
-    before = page.evaluate(DRAWN_DATA)
+    # from Python to the page
+    for command, bit in (("set", "bit 1"), ("reset", "bit 0")):
+        assert page.evaluate(RUN_IN_KERNEL, f"widget.press('{command}')") == "ok"
+        page.wait_for_function(f"() => ({LAB_BIT})() === '{bit}'")
+    # from the page to Python, by keys that are no shortcuts of the notebook while the widget has the focus
+    button = page.locator(".jp-OutputArea .cff-set-button").first
+    button.focus()
+    page.keyboard.down("Enter")
+    page.wait_for_timeout(300)
+    page.keyboard.up("Enter")
+    page.wait_for_function(f"() => ({LAB_BIT})() === 'bit 1'")
+    handle = page.get_by_label("leak reversal Eleak", exact=True).first
     handle.focus()
-    for _ in range(5):
+    for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"before => ({DRAWN_DATA})() !== before", arg=before)
+    expected = "1 1.2"
+    code = f"open('seen.txt', 'w').write(f'{{widget.bit}} {{widget.values[\"leak_reversal\"][0]:.4g}}')"
+    for _ in range(20):
+        assert page.evaluate(RUN_IN_KERNEL, code) == "ok"
+        if seen.read_text() == expected:
+            break
+        page.wait_for_timeout(300)
+    assert seen.read_text() == expected
     assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0

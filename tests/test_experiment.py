@@ -207,7 +207,7 @@ def test_the_record_of_changed_defaults_is_not_taken_for_done(tmp_path):
 
 def test_the_committed_records_are_still_those_of_their_settings(root, tmp_path):
     parts = {"body": Body, "mixer_options": MixerOptions, "recipe": Recipe}
-    paths = sorted((root / "results").rglob("*.json"))
+    paths = [path for path in sorted((root / "results").rglob("*.json")) if "speed" not in path.parts]
     if not paths:
         pytest.skip("no record is committed")
     for path in paths:

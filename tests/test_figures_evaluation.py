@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,44 @@ def test_records_of_other_data_or_budget_never_share_a_group():
     assert list(groups) == ["ListOps, 100 to 500 tokens, cpu, 1,000 updates of 32", "ListOps, 100 to 500 tokens, cpu, 300 updates of 32",
                             "ListOps, 100 to 2000 tokens", "Image, 1,024 pixels"]  # fmt: skip
     assert evaluation.comparable([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "variant", "name"),
+    [
+        ("listops", {"minimum": 100, "maximum": 500}, "ListOps, 100 to 500 tokens"),
+        ("listops", {"maximum": 2000, "source": {}}, "ListOps, up to 2000 tokens"),
+        ("listops", {"minimum": 500, "maximum": 2000, "protocol": "s4"}, "ListOps, 500 to 2000 tokens (s4)"),
+        ("text", {"protocol": "lra", "length": 1024}, "Text, up to 1,024 bytes"),
+        ("text", {"protocol": "lra", "length": 4000}, "Text, up to 4,000 bytes"),
+        ("text", {"protocol": "s4", "length": 4096}, "Text, up to 4,096 characters (s4)"),
+        ("retrieval", {"data": "AAN", "protocol": "lra", "length": 4000}, "AAN, up to 4,000 bytes each"),
+        ("AAN-rebuilt", {"data": "AAN-rebuilt", "protocol": "lra", "length": 1024}, "AAN-rebuilt, up to 1,024 bytes each"),
+        ("image", {"protocol": "lra", "side": 32}, "Image, 1,024 pixels"),
+        ("image", {"protocol": "s4", "side": 16}, "Image, 256 pixels (s4)"),
+        ("pathfinder", {"generator": 2, "resolution": 32, "difficulty": "easy", "protocol": "lra"}, "Pathfinder-32 easy, 1,024 pixels"),
+        ("pathfinder", {"source": "x", "resolution": 32, "difficulty": "hard", "protocol": "lra"},
+         "Pathfinder-32 hard, 1,024 pixels, LRA's own images"),
+        ("pathx", {"generator": 2, "resolution": 128, "difficulty": "hard", "protocol": "s4"}, "Path-X, 16,384 pixels (s4)"),
+        ("adding", {"length": 100}, "adding"),
+    ],
+)  # fmt: skip
+def test_the_name_of_data_says_length_difficulty_and_protocol(task, variant, name):
+    assert evaluation.data_name({"name": task, "variant": variant}) == name
+
+
+def test_texts_of_other_lengths_and_images_of_other_difficulty_never_share_a_group():
+    def of(task, **variant):
+        made = record(task=task)
+        return replace(made, task={**made.task, "variant": {"protocol": "lra", **variant}})
+
+    records = [of("pathfinder", resolution=32, difficulty=name, generator=2) for name in ("hard", "easy")]
+    records += [of("text", length=length) for length in (4000, 1024, 1024)] + [record()]
+    groups = evaluation.comparable(records)
+    assert {name: len(group) for name, group in groups.items()} == {
+        "ListOps, 100 to 500 tokens": 1, "Text, up to 1,024 bytes": 2, "Text, up to 4,000 bytes": 1,
+        "Pathfinder-32 easy, 1,024 pixels": 1, "Pathfinder-32 hard, 1,024 pixels": 1}  # fmt: skip
+    assert list(groups)[:3] == ["ListOps, 100 to 500 tokens", "Text, up to 1,024 bytes", "Text, up to 4,000 bytes"]
 
 
 def test_the_standard_error_is_the_binomial_one():

@@ -5,6 +5,8 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from cffbook.lateral import MemoryCell
 from cffbook.neuron import LTCCell
 
 pytest.importorskip("numba", reason="needs the extra 'fast'")
+from cffbook.recurrence.fused_cpu import pool  # noqa: E402
 
 SETTINGS = [
     # pairs, batch, time, scheme, sensory, self polarity, unfolds
@@ -156,7 +159,7 @@ def test_pytorch_accepts_the_operator_of_networks():
 def test_it_is_refused_to_differentiate_twice():
     x = torch.randn(1, 3, 2, 2, requires_grad=True)
     (gradient,) = torch.autograd.grad(unroll(FlipFlop(2), x, backend="fused_cpu")[0].sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="no gradients of gradients: name backend='sequential'"):
         gradient.sum().backward()
 
 
@@ -174,6 +177,7 @@ def test_transforms_of_torch_func_are_left_to_the_definition():
 HEALTHY = """
 import os, threading, torch
 from cffbook import MemoryLayer, unroll
+from cffbook.recurrence.fused_cpu.pool import share
 torch.set_num_threads(2)
 layer = MemoryLayer(8, 32)
 lines = torch.randn(8, 200, 32, 2)
@@ -188,8 +192,10 @@ with torch.no_grad():
     assert len(found) == 4 and all(torch.equal(each, expected) for each in found)
     child = os.fork()
     if child == 0:
+        shares = []
+        share(lambda first, end: shares.append((first, end)), 2, 10**9)
         torch.set_num_threads(1)
-        os._exit(0 if torch.equal(run(), expected) else 1)
+        os._exit(0 if sorted(shares) == [(0, 1), (1, 2)] and torch.equal(run(), expected) else 1)
     assert os.waitpid(child, 0)[1] == 0
 print("healthy")
 """
@@ -199,6 +205,28 @@ print("healthy")
 def test_threads_at_once_and_a_fork_after_use_leave_it_healthy():
     done = subprocess.run([sys.executable, "-c", HEALTHY], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["healthy"], done.stderr
+
+
+@pytest.mark.parametrize("team", [True, False], ids=["threads of torch", "threads of its own"])
+def test_an_interrupted_call_waits_for_its_threads_and_the_next_one_runs(team: bool, monkeypatch: pytest.MonkeyPatch):
+    if not team:
+        monkeypatch.setattr(pool, "_team", lambda: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    begun, done = threading.Event(), []
+
+    def interrupted(first: int, end: int) -> None:
+        if first == 0:
+            begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.2)
+        done.append(end)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.share(interrupted, 2, 10**9)
+    assert done == [2]
+    pool.share(lambda first, end: done.append(end), 2, 10**9)
+    assert sorted(done) == [1, 2, 2]
 
 
 def test_what_it_cannot_run_is_refused_in_one_sentence():

@@ -196,7 +196,7 @@ def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
         (lambda: MemoryLayer(4, 6, wiring.ring(6), bidirectional=True), "joins flip-flops of both directions"),
         (lambda: MemoryLayer(4, 6)(torch.zeros(2, 3, 5)), r"shape \(batch, time, 4\), got \(2, 3, 5\)"),
         (lambda: MemoryLayer(4, 6, bidirectional=True)(torch.zeros(2, 3, 4), torch.zeros(2, 6, 2)), "cannot continue from a potential"),
-        (lambda: MemoryLayer(4, 6, backend="gpu")(torch.zeros(2, 3, 4)), "unknown backend 'gpu': choose 'auto' or one of basins, fused_cpu, newton, sequential"),
+        (lambda: MemoryLayer(4, 6, backend="gpu")(torch.zeros(2, 3, 4)), "unknown backend 'gpu': choose 'auto' or one of basins, fused_cpu, fused_gpu, newton, sequential"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(make, message):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cffbook import FlipFlop, SemiImplicitEuler, unroll
-from cffbook.recurrence import names
+from cffbook.recurrence import choose, names
 
 
 def test_the_definition_is_one_solver_step_for_each_sample():
@@ -96,3 +96,14 @@ def test_bad_arguments_are_refused_in_one_sentence(call, message):
 
 def test_the_definition_is_among_the_backends():
     assert "sequential" in names()
+
+
+def test_auto_takes_what_was_fastest_for_the_size_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("numba")
+    few, many = FlipFlop(2), FlipFlop(64)
+    with caplog.at_level("DEBUG", logger="cffbook.recurrence"):
+        assert choose(few, torch.zeros(1, 16_384, 2, 2)) == "basins"
+        assert choose(few, torch.zeros(1, 100, 2, 2)) == "fused_cpu"
+        assert choose(many, torch.zeros(1, 16_384, 64, 2)) == "fused_cpu"
+        assert choose(FlipFlop(2).bfloat16(), torch.zeros(1, 16_384, 2, 2).bfloat16()) == "sequential"
+    assert "auto takes basins for FlipFlop with inputs (1, 16384, 2, 2) on cpu" in caplog.text

@@ -94,3 +94,18 @@ def test_settings_that_differ_can_be_the_axis_of_a_table():
         table(records)
     with pytest.raises(ValueError, match="unknown setting 'flipflops'; known: .*flip_flops"):
         table(records, rows="flipflops")
+
+
+def test_a_table_can_show_what_a_test_split_says_of_samples_and_of_sequences():
+    def with_tests(seed, right):
+        found = {"loss": 0.1, "score": 0.75, "count": 400, "sequences": 4, "faultless": right, "last_right": 4}
+        return dataclasses.replace(record(seed=seed), tests={"test": found, "length 1000": found})
+
+    records = [with_tests(0, 1), with_tests(1, 3)]
+    assert table(records, value="length 1000 score").rows == (("memory", "75.0 \u00b1 0.0 (2)"),)
+    assert table(records, value="length 1000 faultless").rows == (("memory", "50.0 \u00b1 35.4 (2)"),)
+    assert table(records, value="test loss").rows == (("memory", "0.1000 \u00b1 0.0000 (2)"),)
+    with pytest.raises(ValueError, match="unknown value 'length 9 score' of listops-memory-0; known: test loss, test score, .*length 1000 loss"):
+        table(records, value="length 9 score")
+    with pytest.raises(ValueError, match="known: none"):
+        table([record()], value="sparse score")

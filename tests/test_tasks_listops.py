@@ -212,31 +212,6 @@ def test_a_damaged_file_is_refused_with_its_line(tmp_path, content, message):
         read_tsv(tmp_path / "bad.tsv")
 
 
-def test_a_task_is_read_from_a_folder_of_the_arenas_files(tmp_path):
-    made = tasks.load("listops", **SMALL)
-    for name, file in listops.FILES.items():
-        write_tsv(tmp_path / file, getattr(made, name))
-    read = tasks.load("listops", source=tmp_path)
-    assert read.data_hash == made.data_hash and read.floors == made.floors
-    with pytest.raises(ValueError, match="expected fewer than 20 tokens"):
-        tasks.load("listops", source=tmp_path, maximum=20)
-    few = tasks.load("listops", source=tmp_path, train=30, valid=9)
-    assert few.sizes == {"train": 30, "valid": 9, "test": 70}
-    assert few.train.example(29).tolist() == made.train.example(29).tolist()
-    (tmp_path / "basic_val.tsv").unlink()
-    with pytest.raises(FileNotFoundError, match="basic_val.tsv missing"):
-        tasks.load("listops", source=tmp_path)
-
-
-def test_the_files_are_found_in_the_unpacked_release(tmp_path):
-    made = tasks.load("listops", **SMALL)
-    folder = tmp_path / "lra_release" / "lra_release" / "listops-1000"
-    for name, file in listops.FILES.items():
-        write_tsv(folder / file, getattr(made, name))
-    for source in (tmp_path, tmp_path / "lra_release", folder):
-        assert tasks.load("listops", source=source).data_hash == made.data_hash
-
-
 def test_the_other_protocol_adds_an_end_to_every_expression(tmp_path):
     plain, ended = tasks.load("listops", **SMALL), tasks.load("listops", protocol="s4", **SMALL)
     assert (ended.vocabulary, plain.vocabulary, ended.floors) == (18, 16, plain.floors)

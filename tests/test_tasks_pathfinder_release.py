@@ -38,10 +38,16 @@ def release(damage: str = "none", variant: str = NAME) -> dict[str, bytes]:
         found[f"{variant}/metadata/{batch}.npy"] = "\n".join(lines).encode() + b"\n"
     if damage == "line":
         found[f"{variant}/metadata/1.npy"] += b"imgs/1 sample_99"
+    if damage == "label":
+        found[f"{variant}/metadata/1.npy"] = b"imgs/1 sample_1.png 1 2 1.0 14 4 2 0.5 1 1\n"
+    if damage == "binary":  # what its name promises
+        found[f"{variant}/metadata/1.npy"] = b"\x93NUMPY\x01\x00v\x00{'descr': '<i8', }\n"
     if damage == "missing":
         del found[f"{variant}/imgs/1/sample_3.png"]
     if damage == "picture":
         found[f"{variant}/imgs/1/sample_3.png"] = found[f"{variant}/imgs/1/sample_3.png"][:150]
+    if damage == "not png":
+        found[f"{variant}/imgs/1/sample_3.png"] = b"<html>not found</html>"
     if damage == "empty":
         found[f"{variant}/imgs/1/sample_3.png"] = b""
     return found
@@ -100,12 +106,35 @@ def test_the_empty_image_of_the_release_is_skipped_by_its_name(tmp_path):
     assert sum(task.sizes.values()) == 23
 
 
+def test_of_two_folders_with_images_of_128_pixels_the_inner_one_is_read(tmp_path):
+    """The release has another pathfinder128 one folder higher, whose labels cannot be learned (issue 38 of its repository)."""
+    image, found = pytest.importorskip("PIL.Image"), {}
+    for place, value in (("lra_release", 9), ("lra_release/lra_release", 200)):
+        folder, lines = f"{place}/pathfinder128/curv_contour_length_14", []
+        for index in range(10):
+            stream = io.BytesIO()
+            image.new("L", (128, 128), value).save(stream, format="PNG")
+            found[f"{folder}/imgs/7/sample_{index}.png"] = stream.getvalue()
+            lines.append(f"imgs/7 sample_{index}.png {index} {index % 2} 1.8 14 4 5 1.5 2 1")
+        found[f"{folder}/metadata/7.npy"] = "\n".join(lines).encode() + b"\n"
+    folder = unpack(tmp_path / "given", found)
+    for source in (folder, folder / "lra_release", folder / "lra_release" / "lra_release"):
+        task = tasks.load("pathx", source=source)
+        assert task.sizes == {"train": 8, "valid": 1, "test": 1} and task.length == 16_384
+        assert (task.train.pixels == 200).all() and (task.test.pixels == 200).all()
+    (tmp_path / "lra_release.gz").write_bytes(packed(found))
+    assert tasks.load("pathx", source=tmp_path).data_hash == task.data_hash
+
+
 @pytest.mark.parametrize(
     ("damage", "kind", "message"),
     [
         ("line", ValueError, "metadata/1.npy, line 12: expected folder, file, number, label"),
+        ("label", ValueError, "metadata/1.npy, line 1: expected folder, file, number, label 0 or 1, ..., got 'imgs/1 sample_1.png 1 2 1.0"),
+        ("binary", ValueError, "metadata/1.npy, line 1: expected folder, file, number, label"),
         ("missing", FileNotFoundError, "imgs/1/sample_3.png in .* which the metadata lists; it is missing"),
         ("picture", ValueError, "expected a whole PNG image as .*imgs/1/sample_3.png"),
+        ("not png", ValueError, "expected a whole PNG image as .*imgs/1/sample_3.png"),
         ("empty", ValueError, "expected a whole PNG image as .*imgs/1/sample_3.png"),
         ("shape", ValueError, "expected 32 x 32 pixels in .*sample_0.png, got 16 x 32"),
     ],

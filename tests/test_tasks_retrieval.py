@@ -183,7 +183,7 @@ def test_ten_thousand_bytes_of_a_paper_are_kept(tmp_path):
         (lambda text: text.replace("\t", "\t\t", 1), "eval.tsv, line 1: expected 5 columns, got 6"),
         (lambda text: "2" + text[1:], "eval.tsv, line 1: expected a label 0 or 1, got b'2.0'"),
         (lambda text: "yes" + text[3:], "eval.tsv, line 1: expected a label 0 or 1, got b'yes'"),
-        (lambda text: "", "expected rows of pairs, the table is empty"),
+        (lambda text: "", "expected rows of pairs in .*new_aan_pairs.eval.tsv, it is empty"),
     ],
 )
 def test_a_damaged_table_is_refused_with_its_line(release, tmp_path, cache, change, message):

@@ -74,9 +74,11 @@ def test_the_wheel_imports_with_torch_alone(bare: Path, tmp_path: Path) -> None:
     assert str(bare.parent.parent) in where and extras == "[]"
 
 
-def test_the_wheel_has_the_scripts_of_the_book(bare: Path, tmp_path: Path) -> None:
-    code = "import cffbook, pathlib; print(*sorted(p.name for p in (pathlib.Path(cffbook.__file__).parent / 'sphinx_ext/static').iterdir()))"
-    assert run([str(bare), "-c", code], tmp_path).stdout.split() == ["figures.css", "figures.js", "paths.js"]
+def test_the_wheel_has_the_scripts_of_the_book(bare: Path, root: Path, tmp_path: Path) -> None:
+    for folder in ("sphinx_ext/static", "widgets/static"):
+        code = f"import cffbook, pathlib; print(*sorted(p.name for p in (pathlib.Path(cffbook.__file__).parent / '{folder}').iterdir()))"
+        expected = sorted(path.name for path in (root / "src" / "cffbook" / folder).iterdir())
+        assert expected and run([str(bare), "-c", code], tmp_path).stdout.split() == expected
 
 
 def test_the_layers_pass_their_tests_with_torch_alone(bare: Path, root: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from cffbook import lock_step
 from cffbook.neuron import inverse_softplus
 from cffbook.recurrence import Pairs
 from cffbook.recurrence.forms import PAIR_VALUES
@@ -26,6 +27,7 @@ from cffbook.solver import SemiImplicitEuler, Solver
 
 SCHEMES = ("set_reset", "shared")
 SENSORY = ("plain", "steered")
+FASTEST = 1.15  # samples, the least capacitance that `NearCritical` gives
 
 
 class PairSynapses(NamedTuple):
@@ -110,6 +112,8 @@ class FlipFlop(nn.Module):
         tensor([[ True, False,  True, False]])
     """
 
+    tile_size = 0  # flip-flops that are coupled to one another: none
+
     def __init__(
         self,
         pairs: int,
@@ -128,7 +132,17 @@ class FlipFlop(nn.Module):
         for name in self.parameter_names():
             raw = name if name in _FREE else f"raw_{name}"
             setattr(self, raw, nn.Parameter(torch.zeros(pairs, 2)))
+        self.swings = False
         (init or latching)(self)
+
+    def train(self, mode: bool = True) -> "FlipFlop":
+        """As of any module, as is `eval()`; warns (`cffbook.lock_step`) when the pairs have come to steps too long for them since the last call."""
+        raw = self.raw_capacitance
+        if type(self.solver) is SemiImplicitEuler and not (raw.is_meta or torch.compiler.is_compiling()):
+            before, self.swings = self.swings, lock_step.swings(self.form(), self.solver.unfolds)
+            if self.swings and not before:
+                lock_step.warn(self.form(), self.solver.unfolds)
+        return super().train(mode)
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the physical parameters that this variant has."""
@@ -247,7 +261,7 @@ def latching(cell: FlipFlop) -> None:
 class NearCritical:
     """First values that learn: slow, closed at rest, and at the onset of latching.
 
-    Capacitances are log-uniform in [1, `slowest`] samples. With inputs at 0 the symmetric rest point of the pair lies at
+    Capacitances are log-uniform in [1.15, `slowest`] samples (faster steered pairs swing in lock-step at one unfold). With inputs at 0 the symmetric rest point of the pair lies at
     potential 0, where the start potential is too, and the slopes are `criticality` times those at which it loses its
     stability (`cffbook.analysis.latch(...).margin` is 0 there), so that a difference between the neurons decays slowly.
     An open sensory gate overwrites within a sample (conductance C). A closed one conducts about exp(-`closed`), whatever
@@ -271,7 +285,8 @@ class NearCritical:
 
     def __call__(self, cell: FlipFlop) -> None:
         """Set the parameters of `cell`."""
-        capacitance = torch.exp(torch.rand(cell.pairs, 1) * math.log(self.slowest))
+        fastest = min(FASTEST, self.slowest)
+        capacitance = fastest * torch.exp(torch.rand(cell.pairs, 1) * math.log(self.slowest / fastest))
         half_activation = self.closed + torch.log(capacitance)
         ajar = capacitance * torch.sigmoid(-half_activation)  # conductance of a closed sensory gate
         steered, polarity = cell.kind == "steered", cell.self_polarity

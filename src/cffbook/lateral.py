@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 from cffbook.flipflop import FlipFlop, FlipFlopCircuit
 from cffbook.neuron import inverse_softplus
 from cffbook.recurrence import Network, Synaptic
-from cffbook.recurrence.forms import PAIR_VALUES, layout
+from cffbook.recurrence.forms import PAIR_VALUES, Tiles, layout
 from cffbook.wiring import Wiring
 
 LATERAL = ("presynaptic", "per_synapse")
@@ -140,6 +140,8 @@ class MemoryCell(nn.Module):
         self.flip_flops = flip_flops
         self.lateral = LateralSynapses(wiring, lateral, strength)
         self.state_shape, self.input_shape, self.solver = flip_flops.state_shape, flip_flops.input_shape, flip_flops.solver
+        # Flip-flops that are coupled to one another at most, as neighbours; None where gates are not those of sources alone.
+        self.tile_size = wiring.tile_size() if lateral == "presynaptic" else None
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -183,6 +185,17 @@ class MemoryCell(nn.Module):
         recurrent = Synaptic(self.layout, gates[:, self.gate_order], synapses[:, self.order])
         steering = (self.other, rows("steering_slope", "steering_half_activation")) if steered else None
         return Network(rows("capacitance", "leak_conductance", "leak_reversal"), sensory, recurrent, steering)
+
+
+    def tiles(self, size: int) -> Tiles:
+        """The same values by blocks of `size` flip-flops, a multiple of `tile_size`, for backends that run each block alone."""
+        source, target, pairs = self.lateral.source, self.lateral.target, self.flip_flops.pairs
+        gates, synapses = self.lateral.vectors()
+        conductance, reversal = synapses.unflatten(1, (-1, 2))
+        values = torch.cat((conductance, conductance * reversal), 1)  # (synapses, 4)
+        at = source // size, source % size, target % size
+        matrices = values.new_zeros(-(-pairs // size), size, size, 4).index_put(at, values).movedim(3, 0)
+        return Tiles(self.flip_flops.form(), gates, matrices)
 
 
 def check_kind(lateral: str) -> None:

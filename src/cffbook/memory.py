@@ -94,11 +94,11 @@ class MemoryLayer(nn.Module):
         if self.bidirectional or inputs.shape[1] <= PIECE:
             return self._outputs(inputs, potential, elapsed, lengths)
         pieces = []
-        for start in range(0, inputs.shape[1], PIECE):
-            part = slice(start, start + PIECE)
-            times = elapsed[:, part] if torch.is_tensor(elapsed) and elapsed.dim() > 1 else elapsed
-            left = None if lengths is None else (torch.as_tensor(lengths) - start).clamp(0, inputs[:, part].shape[1])
-            outputs, potential = self._outputs(inputs[:, part], potential, times, left)
+        for k, piece in enumerate(inputs.split(PIECE, 1)):  # slices would each bring a gradient as large as all inputs
+            start, count = k * PIECE, piece.shape[1]
+            times = elapsed[:, start : start + count] if torch.is_tensor(elapsed) and elapsed.dim() > 1 else elapsed
+            left = None if lengths is None else (torch.as_tensor(lengths) - start).clamp(0, count)
+            outputs, potential = self._outputs(piece, potential, times, left)
             pieces.append(outputs)
         return torch.cat(pieces, 1), potential
 

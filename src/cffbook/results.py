@@ -206,6 +206,7 @@ class Table:
 
 
 DASH = "\u2014"
+SHARES = ("faultless", "last_right")
 PROTOCOL = ("steps", "batch", "minutes", "patience", "eval_every")
 
 
@@ -217,7 +218,8 @@ def table(records: Sequence[Record], rows: str = "row", columns: str = "task", v
         records: one tier only; within a column one variant of the data and one protocol.
         rows: the setting that names the rows.
         columns: the setting that names the columns.
-        value: a number of `Record`, or ``total``, ``without_embeddings``, ``mixer`` for a count of parameters.
+        value: a number of `Record`, ``total``, ``without_embeddings``, ``mixer`` for a count of parameters, or one of a test
+            split, see `number`.
         row_values: rows to show, in order, with or without records; None shows those of the records.
         column_values: columns to show, likewise.
         digits: digits after the point; None chooses by the size of the number. Accuracies are in percent.
@@ -282,14 +284,34 @@ def require_equal(records: Sequence[Record], place: str, names: Sequence[str]) -
                              "choose records that agree in it")
 
 
+def number(record: Record, value: str) -> float:
+    """A number of a record, a count of its parameters, or one of a test split: "length 1000 score".
+
+    Of a test split ``faultless`` and ``last_right`` are shares of its sequences.
+
+    Raises:
+        ValueError: an unknown test split or number; the known ones are listed.
+    """
+    if value in record.parameters:
+        return record.parameters[value]
+    test, _, name = value.rpartition(" ")
+    if not test:
+        return getattr(record, value)
+    if test not in record.tests or name not in record.tests[test]:
+        known = [f"{test} {name}" for test, found in record.tests.items() for name in found]
+        raise ValueError(f"unknown value {value!r} of {record.name}; known: {', '.join(known) or 'none'}")
+    found = record.tests[test]
+    return found[name] / found["sequences"] if name in SHARES else found[name]
+
+
 def summary(records: Sequence[Record], value: str, digits: int | None) -> str:
     """Mean \u00b1 deviation (number of seeds) of the records of a cell, or an em dash."""
     if not records:
         return DASH
-    numbers = [record.parameters[value] if value in record.parameters else getattr(record, value) for record in records]
+    numbers = [number(record, value) for record in records]
     if value in records[0].parameters:
         return f"{numbers[0]:,}"
-    percent = value in ("test_score", "valid_score") and records[0].task["score_name"] == "accuracy"
+    percent = records[0].task["score_name"] == "accuracy" and value.endswith(("_score", " score", *SHARES))
     numbers = [100 * number for number in numbers] if percent else numbers
     mean = statistics.fmean(numbers)
     digits = digits if digits is not None else 1 if percent or abs(mean) >= 100 else 4

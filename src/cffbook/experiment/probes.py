@@ -32,7 +32,7 @@ def _tracking(few: Mapping[str, int], smoke: Recipe) -> Budgets:
     for task in TRACKING:
         found[task, "smoke"] = ({"length": 10, "longer": (20,), "longer_size": 8, **few}, grown)
         found[task, "cpu"] = (
-            {**trained, "longer": longer, "train": 100_000, "valid": 500, "test": 2_000},
+            {**trained, "longer": longer, "longer_size": 50, "train": 100_000, "valid": 500, "test": 2_000},
             Recipe(steps=2_000, batch=64, eval_every=100, warmup=75, shortest=2))
         found[task, "gpu"] = (
             {**trained, "longer": (*longer, 100_000)},

@@ -8,11 +8,13 @@ from cffbook.figures.learning import learning_curve
 from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_raster, raster
 from cffbook.figures.parallel import newton_residuals, rerun_share
 from cffbook.figures.pathfinder import contact_sheet
+from cffbook.figures.speed import bars_met, over_time, shares_of_limits
 from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
 
 __all__ = [
     "accuracy_over_time",
     "aim",
+    "bars_met",
     "basins",
     "bifurcation",
     "block",
@@ -32,6 +34,7 @@ __all__ = [
     "learning_curve",
     "lock_step",
     "newton_residuals",
+    "over_time",
     "parameters_by_part",
     "phase_diagram",
     "phase_plane",
@@ -41,6 +44,7 @@ __all__ = [
     "rerun_share",
     "retention",
     "scores",
+    "shares_of_limits",
     "state_bytes",
     "training_curves",
 ]

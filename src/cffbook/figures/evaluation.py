@@ -20,6 +20,7 @@ STYLES = {
     "memory_plain": ("#D55E00", "diamond"), "memory_tiles": ("#D55E00", "triangle-up"), "attention": ("#0072B2", "circle"),
     "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"),
 }  # fmt: skip
+TASKS = ("listops", "text", "retrieval", "AAN-rebuilt", "image", "pathfinder", "pathx")
 SYMBOLS = ("square", "diamond", "triangle-up", "star", "cross", "x")
 
 
@@ -29,14 +30,37 @@ def published() -> dict[str, Any]:
 
 
 def data_name(task: Mapping[str, Any]) -> str:
-    """Short name of a record's data: the task and what its variant says of lengths."""
-    variant = task["variant"]
-    if task["name"] == "listops":
+    """Short name of a record's data: the task and what its variant says of lengths, difficulty and protocol.
+
+    No two variants of text, retrieval, Pathfinder or Path-X that a table must keep apart by more than sizes share a name.
+    """
+    name, variant = task["name"], task["variant"]
+    other = "" if variant.get("protocol", "lra") == "lra" else f" ({variant['protocol']})"
+    if name == "listops":
         lengths = (f"{variant['minimum']} to {variant['maximum']}" if "minimum" in variant else f"up to {variant['maximum']}")
-        return f"ListOps, {lengths} tokens"
-    if task["name"] == "image":
-        return f"Image, {variant['side'] ** 2:,} pixels" + ("" if variant["protocol"] == "lra" else f" ({variant['protocol']})")
-    return task["name"]
+        return f"ListOps, {lengths} tokens{other}"
+    if name == "image":
+        return f"Image, {variant['side'] ** 2:,} pixels{other}"
+    if name == "text":
+        return f"Text, up to {variant['length']:,} {_letters(variant)}{other}"
+    if name == "retrieval" or "data" in variant:
+        return f"{variant['data']}, up to {variant['length']:,} {_letters(variant)} each{other}"
+    if name in ("pathfinder", "pathx"):
+        title = "Path-X" if name == "pathx" else f"Pathfinder-{variant['resolution']} {variant['difficulty']}"
+        origin = "" if "generator" in variant else ", LRA's own images"
+        return f"{title}, {variant['resolution'] ** 2:,} pixels{origin}{other}"
+    return name
+
+
+def _letters(variant: Mapping[str, Any]) -> str:
+    return "bytes" if variant["protocol"] == "lra" else "characters"
+
+
+def _length(task: Mapping[str, Any]) -> int:
+    """Longest sequence, as far as the variant tells."""
+    variant = task["variant"]
+    side = variant.get("side", variant.get("resolution", 0))
+    return variant.get("maximum", variant.get("length", side**2))
 
 
 def comparable(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -46,7 +70,7 @@ def comparable(records: Sequence[Record]) -> dict[str, list[Record]]:
         records: any records.
 
     Returns:
-        By name, ListOps first and short before long; the records in the order given.
+        By name, in the arena's order of tasks and short before long; the records in the order given.
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
@@ -57,7 +81,9 @@ def comparable(records: Sequence[Record]) -> dict[str, list[Record]]:
     for number, (key, group) in enumerate(groups.items()):
         name = key[0] if names.count(key[0]) == 1 else f"{key[0]}, {key[1]}, {key[3]:,} updates of {key[4]}"
         named[name if name not in named else f"{name} ({number})"] = group
-    shortest_first = sorted(named, key=lambda name: (named[name][0].task["name"] != "listops", named[name][0].task["variant"].get("maximum", 0), name))
+    tasks = {name: group[0].task for name, group in named.items()}
+    shortest_first = sorted(named, key=lambda name: (TASKS.index(tasks[name]["name"]) if tasks[name]["name"] in TASKS else len(TASKS),
+                                                     tasks[name]["name"], _length(tasks[name]), name))  # fmt: skip
     return {name: named[name] for name in shortest_first}
 
 

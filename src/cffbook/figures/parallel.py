@@ -67,7 +67,7 @@ def _check(regimes: Mapping[str, Sequence[float]]) -> None:
 
 
 def _dress(figure: "Figure", x: str, y: str) -> "Figure":
-    figure.update_layout(template="plotly_white", height=420, margin={"t": 20, "r": 20}, showlegend=True, legend={"orientation": "h", "y": 1.15})
+    figure.update_layout(template="plotly_white", height=420, margin={"t": 20, "r": 20}, showlegend=True, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(title=x)
     figure.update_yaxes(title=y)
     return figure

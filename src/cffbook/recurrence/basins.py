@@ -171,7 +171,7 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
 def _select(starts: Tensor, ends: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     """True start of every chunk and its distance to the nearest candidate; candidates `(n, chunks, batch, pairs, 2)`."""
     apart = _apart(ends[:, None, :-1], starts[None, :, 1:])  # (from, to, K-1, B, P)
-    nearest = apart.argmin(1).transpose(0, 1)  # (K-1, from, B, P)
+    nearest = apart.argmin(1).transpose(0, 1)  # (K-1, from, B, P)  # eq. select
     chosen = compose(nearest)[:, :1]  # all candidates of the first chunk are the same
     chosen = torch.cat((torch.zeros_like(chosen[:1]), chosen)).transpose(0, 1)  # (1, K, B, P)
     true = ends[:, :-1].gather(0, chosen[:, :-1, ..., None].expand(-1, -1, -1, -1, 2))[0]

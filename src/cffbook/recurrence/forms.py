@@ -32,6 +32,21 @@ class Pairs(NamedTuple):
     shared: bool
 
 
+class Tiles(NamedTuple):
+    """Flip-flops with presynaptic lateral synapses, eq. lateral, by blocks along the diagonal of the adjacency matrix.
+
+    Args:
+        pairs: the flip-flops.
+        gates: `(2, pairs)` slope and half-activation of the gate that a flip-flop's output opens.
+        matrices: `(4, blocks, size, size)`, for a block [source, target]: conductance onto neuron a, onto neuron b, and each
+            times its reversal potential; 0 where there is no synapse, and beyond the last flip-flop.
+    """
+
+    pairs: Pairs
+    gates: Tensor
+    matrices: Tensor
+
+
 class Layout(NamedTuple):
     """Where synapses are, which does not change: gates of sources, and synapses that carry a gate to a target.
 

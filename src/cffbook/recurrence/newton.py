@@ -133,7 +133,7 @@ def _iterate(circuit, drive, start: Tensor, elapsed: Tensor, unfolds: int, itera
     for _ in range(iterations):
         before = torch.cat((start[:, None], guess[:, :-1]), 1)
         after, jacobian = circuit.sample(drive, before, elapsed, unfolds)
-        correction = affine(jacobian, after - guess)
+        correction = affine(jacobian, after - guess)  # eq. newton
         better = torch.minimum(torch.maximum(guess + correction, low), high)
         history.append(float((better - guess).abs().amax()))
         guess = better

@@ -87,6 +87,11 @@ class FrozenPairs(NamedTuple):
     solver: SemiImplicitEuler
 
     @property
+    def tile_size(self) -> int:
+        """Flip-flops that are coupled to one another: none."""
+        return 0
+
+    @property
     def state_shape(self) -> tuple[int, int]:
         """Pairs, and two neurons each."""
         return (self.frozen.values.shape[1], 2)

@@ -5,19 +5,25 @@ import json
 import sys
 from collections.abc import Sequence
 
-from cffbook.speed.cases import cases, groups
-from cffbook.speed.measure import memory_of_a_pass, run
+from cffbook.speed.bars import bars, table
+from cffbook.speed.cases import SMOKE, cases, groups
+from cffbook.speed.measure import Comparison, load_comparisons, memory_of_a_pass, run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the cases of a group, or one case, and write their records."""
+    """Measure the cases of a group, or one case, and write their records; or show what the records say of what was asked."""
     parser = argparse.ArgumentParser("python -m cffbook.speed", description="Measure layers side by side.")
-    parser.add_argument("--group", choices=groups(), action="append", help="cases of this group; may be repeated; all without it")
+    parser.add_argument("--group", choices=groups(), action="append", help=f"cases of this group; may be repeated; all but {SMOKE} without it")
     parser.add_argument("--case", choices=[case.name for case in cases()], help="one case by its name")
     parser.add_argument("--results", default="results/speed", help="folder of the records")
     parser.add_argument("--memory", metavar="LAYER", help="only print the bytes that a pass of this layer of the case takes")
+    parser.add_argument("--bars", action="store_true", help="only print what was asked beside what the records say")
     given = parser.parse_args(arguments)
-    chosen = [case for case in cases() if given.case in (None, case.name) and (not given.group or case.group in given.group)]
+    if given.bars:
+        sys.stdout.write(table(load_comparisons(given.results)).to_markdown() + "\n")
+        return
+    wanted = given.group or [group for group in groups() if group != SMOKE]
+    chosen = [case for case in cases() if (case.name == given.case if given.case else case.group in wanted)]
     if given.memory:
         if given.case is None:
             parser.error("--memory needs --case")
@@ -26,9 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for case in chosen:
         found = run(case)
         found.write(given.results)
-        words = [f"{layer}: {1e3 * found.median(layer):.1f} ms, {found.ratio(layer):.2f} times" for layer in case.layers]
-        sys.stdout.write(f"{case.name}\n    " + "\n    ".join(words) + "\n")
+        sys.stdout.write("\n    ".join((case.name, *said(found))) + "\n")
         sys.stdout.flush()
+
+
+def said(found: Comparison) -> list[str]:
+    """A comparison in lines: its layers, then what was asked of it."""
+    lines = [f"{layer}: {1e3 * found.median(layer):.1f} ms, {found.ratio(layer):.2f} times" for layer in found.case["layers"]]
+    for bar in bars():
+        measured = bar.measured([found])
+        if measured is not None:
+            lines.append(f"{bar.name}: {bar.said(measured)}, asked {bar.asked:g}: {bar.verdict(measured)}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Before a clock starts, the layer has to agree with the definition; a case whose agreement is broken is not measured.
 """
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cffbook.experiment import facts
 from cffbook.memory import MemoryLayer
@@ -36,7 +40,7 @@ class Comparison:
         case: the case in full.
         seconds: wall times of every layer, one for each round.
         memory: bytes that one pass took over what the process had before it, for every layer.
-        limits: gates per second of one thread, and bytes per second that one thread copies.
+        limits: gates, and operations of a matrix product, per second of one thread, and bytes per second that it copies.
         machine, versions, git, started: circumstances, as in `cffbook.results.Record`.
     """
 
@@ -50,10 +54,14 @@ class Comparison:
     git: Mapping[str, Any] | None
     started: str
 
-    def ratio(self, layer: str) -> float:
-        """How many times as long a layer takes as the first one: the median over rounds of the ratio within a round."""
-        first = self.seconds[self.case["layers"][0]]
-        return statistics.median(theirs / ours for ours, theirs in zip(first, self.seconds[layer], strict=True))
+    def ratios(self, layer: str, ours: str | None = None) -> list[float]:
+        """How many times as long a layer takes as another one, by default the first: the ratio within each round."""
+        first = self.seconds[self.case["layers"][0] if ours is None else ours]
+        return [theirs / mine for mine, theirs in zip(first, self.seconds[layer], strict=True)]
+
+    def ratio(self, layer: str, ours: str | None = None) -> float:
+        """The median of `ratios` over rounds."""
+        return statistics.median(self.ratios(layer, ours))
 
     def median(self, layer: str) -> float:
         """Median of the seconds of a layer."""
@@ -129,15 +137,54 @@ def clocks(case: Case) -> dict[str, list[float]]:
 
 
 def memory_of_a_pass(case: Case, name: str) -> int | None:
-    """Bytes that this process needs for a pass of a layer beyond what it has needed so far; call it in a fresh process."""
+    """Bytes that this process needs for a pass of a layer beyond what it has before; call it in a fresh process."""
     torch.set_num_threads(case.threads)
     layer = build(name, case.d_model)
     step(layer, torch.randn(case.batch, 8, case.d_model).requires_grad_(case.backward), case.backward)
     inputs = torch.randn(case.batch, case.time, case.d_model).requires_grad_(case.backward)
+    forget_high_water()
     before = high_water()
     step(layer, inputs, case.backward)
     after = high_water()
     return None if before is None or after is None else after - before
+
+
+class Made(TorchDispatchMode):
+    """While it lasts, notes the memory that every operation brings, to ask later what is still there."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: dict[StorageWeakRef, int] = {}
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        given = {tensor.untyped_storage().data_ptr() for tensor in pytree.tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        results = operation(*args, **(kwargs or {}))
+        for tensor in pytree.tree_leaves(results):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given:  # no view
+                self.found[StorageWeakRef(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
+        return results
+
+    def left(self) -> int:
+        """Bytes of what is still there."""
+        return sum(size for storage, size in self.found.items() if not storage.expired())
+
+
+def kept(layer: nn.Module, inputs: Tensor) -> int:
+    """Bytes that a pass forward leaves behind: its outputs, and what it keeps for the gradients, without inputs and parameters."""
+    with Made() as made:
+        outputs = layer(inputs)
+    left = made.left()
+    del outputs
+    return left
+
+
+def forget_high_water() -> None:
+    """Let `high_water` begin at what is resident now: loading and compiling may have needed more than the pass will.
+
+    Where the system cannot forget, a pass shows only what it needs beyond all that came before.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def high_water() -> int | None:
@@ -164,17 +211,18 @@ def memories(case: Case) -> dict[str, int | None]:
 
 
 def limits() -> dict[str, float]:
-    """What one thread of this machine can do at most: gates of single numbers a second, and bytes copied a second."""
+    """What one thread of this machine can do at most a second: gates of single numbers, operations of a matrix product, bytes copied."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    small, large = torch.linspace(-3, 3, 4096), torch.zeros(1 << 25)
-    target, copied = torch.empty_like(small), torch.empty_like(large)
+    small, square, large = torch.linspace(-3, 3, 4096), torch.ones(1024, 1024), torch.zeros(1 << 25)
+    target, product, copied = torch.empty_like(small), torch.empty_like(square), torch.empty_like(large)
     try:
         gates = min(_timed(lambda: [torch.sigmoid(small, out=target) for _ in range(200)]) for _ in range(5)) / (200 * len(small))
+        operations = min(_timed(lambda: torch.mm(square, square, out=product)) for _ in range(5)) / (2 * 1024**3)
         copies = min(_timed(lambda: copied.copy_(large)) for _ in range(5)) / (large.nbytes * 2)
     finally:
         torch.set_num_threads(before)
-    return {"gates_per_second": 1 / gates, "bytes_per_second": 1 / copies}
+    return {"gates_per_second": 1 / gates, "operations_per_second": 1 / operations, "bytes_per_second": 1 / copies}
 
 
 def _timed(call) -> float:

@@ -9,12 +9,13 @@ import shutil
 from pathlib import Path
 
 from docutils import nodes
-from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, load_mime_renders
+from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer
 from sphinx.application import Sphinx
 
 from cffbook._optional import require
 
 MIME = "application/vnd.plotly.v1+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
 HOLDER = "cffbook-figure"
 DEFAULT_HEIGHT = 450  # pixels, as plotly.js
 STATIC = Path(__file__).parent / "static"
@@ -39,12 +40,6 @@ class PlotlyRenderer(MimeRenderPlugin):
         return [nodes.raw("", html, format="html"), nodes.raw("", note, format="latex")]
 
 
-def use_plotly_renderer() -> None:
-    """Register the renderer where the package was installed before it had the entry point."""
-    if PlotlyRenderer not in load_mime_renders():
-        load_mime_renders().append(PlotlyRenderer)
-
-
 def copy_scripts(app: Sphinx) -> None:
     """Put the scripts of the installed packages, and this package's own, into the pages' static folder."""
     if app.builder.format != "html":
@@ -65,8 +60,10 @@ def copy_scripts(app: Sphinx) -> None:
 
 
 def add_figure_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Load plotly on the pages that have a figure, before require.js could claim it as its module."""
-    if f'class="{HOLDER}"' in (context.get("body") or ""):
+    """Load plotly on the pages that have a figure: after the text, or before require.js could claim it as its module."""
+    body = context.get("body") or ""
+    if f'class="{HOLDER}"' in body:
+        when = None if VIEW in body else "defer"
         app.add_css_file("figures.css")
-        app.add_js_file("plotly.min.js", priority=200)
-        app.add_js_file("figures.js", priority=210)
+        app.add_js_file("plotly.min.js", priority=200, loading_method=when)
+        app.add_js_file("figures.js", priority=210, loading_method=when)

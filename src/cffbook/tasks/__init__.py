@@ -37,6 +37,9 @@ induction
 mnist
     handwritten digits, pixel by pixel, in rows or permuted; classification
 
+Retention and adding can be sampled irregularly: their batches then hold the time elapsed since the last sample, which the memory
+layer, LTC and NCP take as a time, and every other mixer as one more input feature.
+
 No data comes with the package. ListOps, Pathfinder and the probes from adding on are generated here; image and text fetch the canonical archives
 from their authors' sites (CIFAR-10, Krizhevsky 2009; Large Movie Reviews, Maas et al. 2011; neither states a licence), mnist the
 canonical files from a mirror (LeCun et al. 1998), or all read a file that is given.

@@ -10,8 +10,9 @@ their numbers and labels; and the source. Source: Radev et al. 2013; Tay et al. 
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -43,14 +44,14 @@ class _Store:
         return {"content": texts.content, "offsets": texts.offsets}
 
 
-def _rows(content: Iterable[tuple[str, bytes]], columns: int) -> Iterator[tuple[str, int, list[bytes]]]:
-    """Yield (place, label, other columns) of a table.
+def _rows(file: BinaryIO, name: str, columns: int) -> Iterator[tuple[str, int, list[bytes]]]:
+    """Yield (place, label, other columns) of a table by the name.
 
     Raises:
         ValueError: another number of columns, a label other than 0 or 1, or no rows.
     """
-    place = "the table"
-    for place, line in content:
+    place = ""
+    for place, line in lines(file, name):
         cells = line.split(b"\t")
         if len(cells) != columns:
             raise ValueError(f"{place}: expected {columns} columns, got {len(cells)}: the file is cut short or another format")
@@ -61,8 +62,8 @@ def _rows(content: Iterable[tuple[str, bytes]], columns: int) -> Iterator[tuple[
         if label not in (0.0, 1.0):
             raise ValueError(f"{place}: expected a label 0 or 1, got {cells[0][:20]!r}")
         yield place, int(label), cells[1:]
-    if place == "the table":
-        raise ValueError("expected rows of pairs, the table is empty")
+    if not place:
+        raise ValueError(f"expected rows of pairs in {name}, it is empty")
 
 
 def read_release(source: Path) -> dict[str, np.ndarray]:
@@ -82,7 +83,7 @@ def read_release(source: Path) -> dict[str, np.ndarray]:
         part = by_name[name.rsplit("/", 1)[-1]]
         pairs, labels = [], []
         with file:
-            for _, label, (_, _, first, second) in _rows(lines(file, f"{source.name}, {name}"), 5):
+            for _, label, (_, _, first, second) in _rows(file, f"{source.name}, {name}", 5):
                 pairs.append((store(first), store(second)))
                 labels.append(label)
         arrays |= _pairs(part, pairs, labels)
@@ -109,7 +110,7 @@ def read_rebuilt(folder: Path) -> dict[str, np.ndarray]:
     for part, name in _REBUILT.items():
         pairs, labels = [], []
         with open(folder / name, "rb") as file:
-            for place, label, ids in _rows(lines(file, str(folder / name)), 3):
+            for place, label, ids in _rows(file, str(folder / name), 3):
                 unknown = [one for one in ids if one not in numbers]
                 if unknown:
                     raise ValueError(f"{place}: expected ids of {PAPERS}, got {unknown[0].decode(errors='replace')!r}")

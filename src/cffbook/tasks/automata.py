@@ -1,6 +1,6 @@
 """Finite automata read symbol by symbol, with the state to be told after each: parity, modular arithmetic, cycle navigation.
 
-    s_t = table[s_{t-1}, x_t],   the label of sample t is label[s_t]                                (automaton)
+    s_t = table[s_{t-1}, x_t],   the label of sample t is label[s_t]
 
 Deletang et al. 2023 ask for the label of the last sample only; here every sample has one, and a sequence is as hard as its end.
 """
@@ -47,7 +47,7 @@ def run(table: np.ndarray, symbols: np.ndarray, start: int = 0) -> np.ndarray:
     steps, states = np.ascontiguousarray(symbols.T), np.empty(symbols.shape[::-1], dtype=np.int64)
     now = np.full(len(symbols), start, dtype=np.int64)
     for time, symbol in enumerate(steps):
-        now = states[time] = flat[now * width + symbol]  # eq. automaton
+        now = states[time] = flat[now * width + symbol]
     return np.ascontiguousarray(states.T)
 
 

@@ -17,7 +17,7 @@ from cffbook.tasks.task import IGNORED, Batch, Split, check_count
 
 SPLITS = ("train", "valid", "test")
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_HASHED, _HASHED_NUMBERS = 256, 1 << 21
+_HASHED, _AT_ONCE = 256, 1 << 21
 
 
 def mix(state: np.ndarray) -> np.ndarray:
@@ -89,10 +89,15 @@ class Generated(Split):
 
     def _contents(self) -> Iterator[np.ndarray | str]:
         """The stream's key, the length and the first examples, which fix all others as long as the code stays."""
-        batch = self.batch(range(max(1, min(self.size, _HASHED, _HASHED_NUMBERS // self.length))))
+        batch = first(self, _HASHED)
         yield from (self.key, f"length={self.length}", batch.inputs.numpy(), batch.targets.numpy())
         if batch.elapsed is not None:
             yield batch.elapsed.numpy()
+
+
+def first(split: Generated, examples: int) -> Batch:
+    """The first examples of a split, fewer where they are very long."""
+    return split.batch(range(max(1, min(len(split), examples, _AT_ONCE // split.length))))
 
 
 def collate(inputs: np.ndarray, targets: np.ndarray, elapsed: np.ndarray | None = None) -> Batch:
@@ -113,14 +118,14 @@ def longer_tests(test: Generated, longer: Sequence[int], size: int) -> dict[str,
     return {f"length {length}": test.at(length, size) for length in longer}
 
 
-def token_floors(valid: Split, test: Split, classes: int, examples: int = 500) -> dict[str, float]:
-    """Accuracies on the first test examples: chance; always the commonest label; the commonest label after each token.
+def token_floors(valid: Generated, test: Generated, classes: int, examples: int = 500) -> dict[str, float]:
+    """Accuracies on the first test examples (fewer where they are very long): chance; always the commonest label; the commonest label after each token.
 
     What is common is counted on `valid`. The last one is the best that a model without memory and positions can do.
     """
     rows = []
     for split in (valid, test):
-        batch = split.batch(range(min(examples, len(split))))
+        batch = first(split, examples)
         scored = batch.targets != IGNORED
         rows.append((batch.inputs[scored].numpy(), batch.targets[scored].numpy()))
     (tokens, labels), (test_tokens, test_labels) = rows

@@ -8,14 +8,16 @@ operator, and the tree evaluated to depth 1, 2 and 3 with the digit 5 for everyt
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from cffbook.tasks.archives import members
 from cffbook.tasks.cache import cache_folder, checksum, load_arrays, save_arrays
 from cffbook.tasks.listops_draw import VERSION, Grammar, chunks
-from cffbook.tasks.listops_text import FIRST_OPERATOR, VOCABULARY, evaluate, read_tsv
+from cffbook.tasks.listops_text import FIRST_OPERATOR, VOCABULARY, evaluate, read_lines, read_tsv
 from cffbook.tasks.release import inside
 from cffbook.tasks.task import RaggedTokens, Task, check_count
 
@@ -23,6 +25,7 @@ FILES = {"train": "basic_train.tsv", "valid": "basic_val.tsv", "test": "basic_te
 PROTOCOLS = ("lra", "s4")
 END = VOCABULARY  # after padding and fifteen words; the id after it is that of unknown words
 ENDED_VOCABULARY, ENDED_LENGTH = VOCABULARY + 2, 2048
+_MEMBER = re.compile(r"(?:lra_release/lra_release/)?listops-1000/basic_(?:train|val|test)\.tsv")
 _BARREN = 200  # chunks without a new tree before giving up
 
 
@@ -51,13 +54,13 @@ def build(
         train, valid, test: trees in each split; no tree occurs twice in the three.
         seed: fixes everything.
         workers: threads that draw ahead; does not change the result.
-        source: a folder with LRA's basic_train.tsv, basic_val.tsv and basic_test.tsv, or the unpacked release with its folder
-            listops-1000, read in place of generating. Every expression must be shorter than `maximum`, and of each file at
-            most the first `train`, `valid` or `test` rows are taken; the other options then do nothing.
+        source: a folder with LRA's basic_train.tsv, basic_val.tsv and basic_test.tsv, the release's archive or its unpacked folder,
+            read in place of generating. Of each file at most the first `train`, `valid` or `test` rows are taken, which must
+            all be shorter than `maximum`; the other options then do nothing.
         protocol: "lra" (vocabulary 16) or "s4" (an end after each expression, vocabulary 18, at most 2,048 tokens).
 
     Raises:
-        ValueError: an option out of range, too few different trees between the bounds, or a damaged file.
+        ValueError: an option out of range, too few different trees between the bounds, or a damaged file or archive.
         FileNotFoundError: `source` lacks a file.
     """
     if protocol not in PROTOCOLS:
@@ -74,11 +77,11 @@ def build(
         f"v{VERSION}_length{minimum}-{maximum}_args{max_args}_depth{max_depth}_sizes{train}-{valid}-{test}_seed{seed}.npz"
     )  # fmt: skip
     if path.exists():
-        splits, found = _load(path)
+        splits, found = _load(path, "floors")
     else:
         splits = generate(grammar, sizes, seed, workers)
         found = floors(splits["test"], splits["train"])
-        _save(path, splits, found)
+        _save(path, splits, "floors", found)
     return _in_protocol(_task(splits, found, variant, maximum), protocol)
 
 
@@ -164,28 +167,57 @@ def operators(split: RaggedTokens) -> np.ndarray:
     return np.add.reduceat(opening.astype(np.int64), split.offsets[:-1])
 
 
-def _save(path: Path, splits: dict[str, RaggedTokens], found: dict[str, float]) -> None:
-    arrays = {"floors": np.array(json.dumps(found))}
+def _save(path: Path, splits: dict[str, RaggedTokens], about: str, values: dict) -> None:
+    arrays = {about: np.array(json.dumps(values))}
     for name, split in splits.items():
         arrays |= {f"{name}_tokens": split.tokens, f"{name}_offsets": split.offsets, f"{name}_targets": split.targets}
     save_arrays(path, arrays)
 
 
-def _load(path: Path) -> tuple[dict[str, RaggedTokens], dict[str, float]]:
+def _load(path: Path, about: str) -> tuple[dict[str, RaggedTokens], dict]:
     parts = ("tokens", "offsets", "targets")
-    arrays = load_arrays(path, ("floors", *(f"{name}_{part}" for name in FILES for part in parts)))
+    arrays = load_arrays(path, (about, *(f"{name}_{part}" for name in FILES for part in parts)))
     splits = {name: RaggedTokens(*(arrays[f"{name}_{part}"] for part in parts)) for name in FILES}
-    return splits, json.loads(str(arrays["floors"]))
+    return splits, json.loads(str(arrays[about]))
 
 
-def _from_files(folder: Path, maximum: int, sizes: dict[str, int]) -> Task:
+def _from_files(source: Path, maximum: int, sizes: dict[str, int]) -> Task:
     check_count("maximum", maximum, 2)
-    found = inside(folder, f"listops-1000/{FILES['train']}") if folder.is_dir() else None
-    folder = found.parent if found and found.name == FILES["train"] else folder
-    missing = [name for name in FILES.values() if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"expected {', '.join(FILES.values())} in {folder}, {', '.join(missing)} missing")
-    splits = {name: read_tsv(folder / file, maximum).first(sizes[name]) for name, file in FILES.items()}
-    sums = {file: checksum(folder / file, "sha256") for file in FILES.values()}
+    if not source.exists():
+        raise FileNotFoundError(f"expected a file or folder as source of ListOps, got {source}, which is not there")
+    found = inside(source, f"listops-1000/{FILES['train']}")
+    if found and found.name != FILES["train"]:
+        read, sums = _from_archive(found)
+    else:
+        folder = found.parent if found else source
+        missing = [name for name in FILES.values() if not (folder / name).is_file()]
+        if missing:
+            raise FileNotFoundError(f"expected {', '.join(FILES.values())} in {folder}, {', '.join(missing)} missing")
+        read = {name: read_tsv(folder / file) for name, file in FILES.items()}
+        sums = {file: checksum(folder / file, "sha256") for file in FILES.values()}
+    splits = {name: split.first(sizes[name]) for name, split in read.items()}
+    longest = max(int(np.diff(split.offsets).max()) for split in splits.values())
+    if longest >= maximum:
+        raise ValueError(f"expected fewer than {maximum} tokens in every expression of {source}, got {longest}: raise 'maximum'")
     variant = {"source": sums, "maximum": maximum, "sizes": [len(split) for split in splits.values()]}
     return _task(splits, floors(splits["test"], splits["train"]), variant, maximum)
+
+
+def _from_archive(archive: Path) -> tuple[dict[str, RaggedTokens], dict[str, str]]:
+    """Read the release's archive, once: what is found in it is kept in the cache as long as its checksum stays."""
+    path, sums = cache_folder() / "listops" / "release.npz", {archive.name: checksum(archive, "sha256")}
+    if path.exists() and (kept := _load(path, "source"))[1] == sums:
+        return kept
+    splits: dict[str, RaggedTokens] = {}
+    for name, file in members(archive, lambda name: _MEMBER.fullmatch(name) is not None):
+        role = next(role for role, wanted in FILES.items() if name.endswith(wanted))
+        with file:
+            splits[role] = read_lines(file, f"{archive.name}, {name}")
+        if len(splits) == len(FILES):
+            break  # gigabytes of images may follow
+    missing = [file for role, file in FILES.items() if role not in splits]
+    if missing:
+        raise FileNotFoundError(f"expected {', '.join(FILES.values())} in {archive}, {', '.join(missing)} missing")
+    splits = {role: splits[role] for role in FILES}
+    _save(path, splits, "source", sums)
+    return splits, sums

@@ -8,9 +8,11 @@ parentheses. The tokeniser drops the parentheses and reads `]` as X (google-rese
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from cffbook.tasks.archives import lines
 from cffbook.tasks.cache import replacing
 from cffbook.tasks.task import RaggedTokens
 
@@ -112,45 +114,48 @@ def write_tsv(path: str | os.PathLike, split: RaggedTokens) -> None:
             file.write(f"{serialise(split.example(index))}\t{target}\n")
 
 
-def read_tsv(path: str | os.PathLike, maximum: int | None = None) -> RaggedTokens:
-    """Read a split from LRA's `basic_*.tsv`.
+def read_tsv(path: str | os.PathLike) -> RaggedTokens:
+    """Read a split from LRA's `basic_*.tsv`; errors as of `read_lines`."""
+    with open(path, "rb") as file:
+        return read_lines(file, str(path))
+
+
+def read_lines(file: BinaryIO, name: str) -> RaggedTokens:
+    """Read a split from an open file.
 
     Args:
-        path: the file.
-        maximum: every expression must be shorter than this many tokens; None accepts all.
+        file: opened for bytes.
+        name: what errors call it.
 
     Raises:
         ValueError: a wrong header, column count, word or value, an unclosed bracket (a file cut short) or no rows;
             the message names file and line.
     """
     pieces, targets = [], []
-    for place, source, target in _rows(Path(path)):
+    for place, source, target in _rows(file, name):
         try:
             ids = tokenise(source)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
-        if maximum is not None and len(ids) >= maximum:
-            raise ValueError(f"{place}: expected fewer than {maximum} tokens, got {len(ids)}: raise 'maximum'")
         pieces.append(ids)
         targets.append(int(target))
     offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])])
     return RaggedTokens(np.concatenate(pieces), offsets, np.array(targets))
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+def _rows(file: BinaryIO, name: str) -> Iterator[tuple[str, str, str]]:
     number = 0
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            place, line = f"{path}, line {number}", line.rstrip("\r\n")
-            if number == 1:
-                if line != HEADER:
-                    raise ValueError(f"{place}: expected the header 'Source<tab>Target', got {line[:40]!r}")
-                continue
-            columns = line.split("\t")
-            if len(columns) != 2:
-                raise ValueError(f"{place}: expected 2 columns, got {len(columns)}: the file is cut short or another format")
-            if columns[1] not in WORDS[:10]:
-                raise ValueError(f"{place}: expected a digit as target, got {columns[1][:40]!r}")
-            yield place, columns[0], columns[1]
+    for number, (place, content) in enumerate(lines(file, name), start=1):
+        line = content.decode("utf-8", errors="replace")
+        if number == 1:
+            if line != HEADER:
+                raise ValueError(f"{place}: expected the header 'Source<tab>Target', got {line[:40]!r}")
+            continue
+        columns = line.split("\t")
+        if len(columns) != 2:
+            raise ValueError(f"{place}: expected 2 columns, got {len(columns)}: the file is cut short or another format")
+        if columns[1] not in WORDS[:10]:
+            raise ValueError(f"{place}: expected a digit as target, got {columns[1][:40]!r}")
+        yield place, columns[0], columns[1]
     if number < 2:
-        raise ValueError(f"{path}, line {number + 1}: expected a header and rows, the file ends here")
+        raise ValueError(f"{name}, line {number + 1}: expected a header and rows, the file ends here")

@@ -8,7 +8,7 @@ Source of the latch problem: Bengio et al. 1994; Hochreiter & Schmidhuber 1997.
 
 import numpy as np
 
-from cffbook.tasks.generated import SPLITS, Generated, below, collate, gaps, longer_tests, splits, uniform
+from cffbook.tasks.generated import SPLITS, Generated, below, collate, first, gaps, longer_tests, splits, uniform
 from cffbook.tasks.task import IGNORED, Batch, Task, check_count
 
 
@@ -64,7 +64,7 @@ def build(
     sizes = {"train": train, "valid": valid, "test": test}
     made = {role: Retention(seed, role, sizes[role], length, bits, noise, irregular) for role in SPLITS}
     parts = splits(made, valid_length)
-    ones = float(np.mean(parts["test"].batch(range(min(test, 500))).targets[:, -bits:].numpy()))
+    ones = float(np.mean(first(parts["test"], 500).targets[:, -bits:].numpy()))
     return Task(
         name="retention", kind="tokens", vocabulary=None, features=2 * bits, classes=2, length=max(length, valid_length or 0), **parts,
         variant={"bits": bits, "noise": noise, "irregular": irregular, "length": length, "valid_length": valid_length,

@@ -1,6 +1,7 @@
 """Checks of a settings dataclass against its own annotations, with errors of one sentence."""
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -37,13 +38,19 @@ def spell(kind: object) -> str:
     return "None" if kind is types.NoneType else getattr(kind, "__name__", str(kind))
 
 
+@functools.cache
+def annotations(kind: type) -> dict[str, object]:
+    """The annotations of a class; looking them up takes longer than checking all values."""
+    return typing.get_type_hints(kind)
+
+
 def check_fields(instance: object) -> None:
     """Check every field of a dataclass instance against its annotation, and turn an int in a float field into a float.
 
     Raises:
         TypeError: a field holds another type than it is annotated with.
     """
-    kinds = typing.get_type_hints(type(instance))
+    kinds = annotations(type(instance))
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if not accepts(kinds[field.name], value):

@@ -35,7 +35,7 @@ class Recipe:
         schedule: decay after the warm-up, over the whole budget.
         clip: largest norm of the whole gradient, or None.
         eval_every: updates between evaluations on the validation split.
-        eval_batch: samples an evaluation batch, or None for four training batches.
+        eval_batch: samples an evaluation batch, or None for four training batches; fewer where they are very long.
         patience: evaluations without a better validation score before the run stops, or None.
         minutes: wall-clock budget, evaluation included, or None; the schedule then follows the clock.
         bucket: batches drawn together and sorted by length, so that little is padded; 0 keeps the drawn order.

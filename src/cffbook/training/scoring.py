@@ -15,6 +15,7 @@ from cffbook.training.checks import check_known
 from cffbook.training.order import POSITIONS, chunks
 
 PIECE = 2_048  # samples that a model reads at once of longer examples
+WHOLE = 1 << 18  # samples at once in a model that cannot read piece by piece
 KINDS = ("classification", "regression", "tokens")
 IGNORED = -100
 
@@ -142,7 +143,7 @@ def evaluate(model: nn.Module, kind: str, split, batch: int = 128, accelerator=N
     model.eval()
     total = exact_zeros(6, device)
     longest = split.batch([0]).inputs.shape[1] if lengths is None else int(lengths.max())
-    batch = max(1, min(batch, POSITIONS // max(1, longest)))
+    batch = max(1, min(batch, (POSITIONS if hasattr(model, "stream") else WHOLE) // max(1, longest)))
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for indices in chunks(len(split), batch, share, shares, lengths):
             total += judge(model, kind, split.batch(indices).to(device))

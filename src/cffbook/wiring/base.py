@@ -116,6 +116,15 @@ class Wiring:
             raise ValueError(f"expected a cut between 0 and {self.size}, got {cut}: cut inside the wiring")
         return bool(self.polarity[:cut, cut:].any() or self.polarity[cut:, :cut].any())
 
+    def tile_size(self) -> int:
+        """Neurons in the smallest equal blocks along the diagonal that hold all synapses: the whole size where there are none smaller."""
+        ends = self.polarity.nonzero().sort(1).values + 1
+        change = torch.zeros(self.size + 2, dtype=torch.long)
+        change.index_add_(0, ends[:, 0], torch.ones(len(ends), dtype=torch.long))
+        change.index_add_(0, ends[:, 1], -torch.ones(len(ends), dtype=torch.long))
+        crossed = change.cumsum(0) > 0  # whether a synapse joins neurons before a cut and from it on
+        return next(size for size in range(1, self.size + 1) if not bool(crossed[size : self.size : size].any()))
+
     def repeat(self, times: int) -> "Wiring":
         """Block-diagonal copies: ``times`` wirings side by side, with no synapse between them.
 

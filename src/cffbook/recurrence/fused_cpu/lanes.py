@@ -1,14 +1,18 @@
-"""Vector instructions written out: one step of a loop over neighbouring gates or synapses, several numbers at a time.
+"""Vector instructions written out: loops over neighbouring flip-flops, gates or synapses, several numbers at a time.
 
-The compiler gives up on a loop that reads and writes many arrays, as it cannot know that they do not overlap. Here a step is
-built for `WIDTH` numbers at once and, for what is left at the end of a run, for one.
+The compiler gives up on a loop that reads and writes many arrays, as it knows neither that they do not overlap nor that their
+indices count from the front. Here a loop is built for `WIDTHS[0]` numbers at once, and for fewer at the end of a run.
 """
 
 from cffbook.recurrence.fused_cpu.arithmetic import (
-    DOUBLE, FLAT_DOUBLE, FLAT_SINGLE, LIMIT_DOUBLE, LIMIT_SINGLE, LOG2E_DOUBLE, LOG2E_SINGLE, SINGLE, extending, llvm, numba,
+    DOUBLE, FLAT_DOUBLE, FLAT_SINGLE, LIMIT_DOUBLE, LIMIT_SINGLE, LOG2E_DOUBLE, LOG2E_SINGLE, PURPOSE, SINGLE, extending, llvm, np, numba, require,
 )  # fmt: skip
 
-WIDTH = 8
+binding = require("llvmlite.binding", extra="fast", purpose=PURPOSE)
+cgutils = require("numba.core.cgutils", extra="fast", purpose=PURPOSE)
+
+# 16 numbers of 32 bits fill a register of AVX-512; elsewhere 8 do, or fill two.
+WIDTHS = (16 if binding.get_host_cpu_features().get("avx512f") else 8, 4, 1)
 
 
 class Lanes:
@@ -16,6 +20,14 @@ class Lanes:
 
     def __init__(self, builder, value):
         self.builder, self.value = builder, value
+
+    @classmethod
+    def spread(cls, builder, value, count: int) -> "Lanes":
+        """One number in every lane."""
+        whole = llvm.Constant(llvm.VectorType(value.type, count), llvm.Undefined)
+        for lane in range(count):
+            whole = builder.insert_element(whole, value, llvm.IntType(32)(lane))
+        return cls(builder, whole)
 
     def constant(self, number) -> "Lanes":
         """The number in every lane."""
@@ -43,6 +55,11 @@ class Lanes:
         """`other` where the relation to `bound` holds, which it never does for NaN; else self."""
         holds = self.builder.fcmp_ordered(relation, self.value, self.constant(bound).value)
         return Lanes(self.builder, self.builder.select(holds, self.constant(other).value if not isinstance(other, Lanes) else other.value, self.value))
+
+    def finite(self) -> "Lanes":
+        """Infinite numbers replaced by the largest ones; NaN stays."""
+        largest = float(np.finfo(np.float32 if self.value.type.element == llvm.FloatType() else np.float64).max)
+        return self.where(">", largest, largest).where("<", -largest, -largest)
 
     def rint(self) -> "Lanes":
         """The nearest whole numbers."""
@@ -90,58 +107,70 @@ class Lanes:
 class Place:
     """A row of numbers in memory from some index on."""
 
-    def __init__(self, builder, pointer, kind):
-        self.builder, self.pointer, self.kind = builder, pointer, kind
+    def __init__(self, builder, pointer, element, count: int):
+        self.builder, self.pointer, self.element, self.count = builder, pointer, element, count
+        self.size = 4 if element == llvm.FloatType() else 8
+
+    def _at(self, count: int):
+        return self.builder.bitcast(self.pointer, llvm.VectorType(self.element, count).as_pointer())
 
     def load(self) -> Lanes:
         """The numbers there."""
-        return Lanes(self.builder, self.builder.load(self.pointer, align=self.kind.element_size))
+        return Lanes(self.builder, self.builder.load(self._at(self.count), align=self.size))
 
     def store(self, lanes: Lanes) -> None:
         """Replace the numbers there."""
-        self.builder.store(lanes.value, self.pointer, align=self.kind.element_size)
+        self.builder.store(lanes.value, self._at(self.count), align=self.size)
 
     def add(self, lanes: Lanes) -> None:
         """Add to the numbers there."""
         self.store(self.load() + lanes)
 
+    def load_two(self) -> tuple[Lanes, Lanes]:
+        """The numbers at even places, and those at odd ones."""
+        both = self.builder.load(self._at(2 * self.count), align=self.size)
+        return tuple(Lanes(self.builder, self._shuffle(both, both, range(first, 2 * self.count, 2))) for first in (0, 1))
 
-class Kind:
-    """So many numbers of one type side by side."""
+    def store_two(self, even: Lanes, odd: Lanes) -> None:
+        """Replace the numbers at even and at odd places."""
+        turns = [lane + side * self.count for lane in range(self.count) for side in (0, 1)]
+        self.builder.store(self._shuffle(even.value, odd.value, turns), self._at(2 * self.count), align=self.size)
 
-    def __init__(self, element, count: int):
-        self.element_size = 4 if element == llvm.FloatType() else 8
-        self.vector = llvm.VectorType(element, count)
+    def _shuffle(self, one, two, order):
+        order = list(order)
+        return self.builder.shuffle_vector(one, two, llvm.Constant(llvm.VectorType(llvm.IntType(32), len(order)), order))
 
 
-def lane_step(count: int, rule):
-    """An intrinsic `step(arrays, indices, scalars)` that builds `rule(builder, places, scalars)` for `count` numbers.
+def lane_loop(rule, strides: tuple[int, ...] = ()):
+    """An intrinsic `loop(arrays, indices, count, scalars)` that goes by `rule(places, scalars)` through a run of numbers.
 
     Args:
-        count: numbers at once.
         rule: called with a `Place` for each array at its index, and with `Lanes` for each scalar.
+        strides: how far each index moves with every number, 1 where none is given.
     """
 
     @extending.intrinsic
-    def step(context, arrays, indices, scalars):
+    def loop(context, arrays, indices, count, scalars):
         def build(context, builder, signature, arguments):
-            of_arrays, of_indices, of_scalars = signature.args
+            of_arrays, of_indices, _, of_scalars = signature.args
             element = context.get_data_type(of_arrays[0].dtype)
-            kind, places, spread = Kind(element, count), [], []
-            for i in range(len(of_arrays)):
-                array = context.make_array(of_arrays[i])(context, builder, builder.extract_value(arguments[0], i))
-                pointer = builder.gep(array.data, [builder.extract_value(arguments[1], i)])
-                pointer = builder.bitcast(pointer, kind.vector.as_pointer())
-                places.append(Place(builder, pointer, kind))
-            for i in range(len(of_scalars)):
-                value = builder.extract_value(arguments[2], i)
-                whole = llvm.Constant(kind.vector, llvm.Undefined)
-                for lane in range(count):
-                    whole = builder.insert_element(whole, value, llvm.IntType(32)(lane))
-                spread.append(Lanes(builder, whole))
-            rule(places, spread)
+            data = [context.make_array(kind)(context, builder, builder.extract_value(arguments[0], i)).data for i, kind in enumerate(of_arrays)]
+            begins = [builder.extract_value(arguments[1], i) for i in range(len(of_indices))]
+            values = [builder.extract_value(arguments[3], i) for i in range(len(of_scalars))]
+            end, start = arguments[2], llvm.Constant(arguments[2].type, 0)
+            for width in WIDTHS:
+                step = llvm.Constant(end.type, width)
+                stop = builder.sub(end, builder.srem(builder.sub(end, start), step))
+                with cgutils.for_range_slice(builder, start, stop, step, end.type) as (i, _):
+                    places = []
+                    for k, (pointer, begin) in enumerate(zip(data, begins, strict=True)):
+                        stride = strides[k] if strides else 1
+                        at = builder.add(begin, builder.mul(i, llvm.Constant(end.type, stride)))
+                        places.append(Place(builder, builder.gep(pointer, [at]), element, width))
+                    rule(places, [Lanes.spread(builder, value, width) for value in values])
+                start = stop
             return context.get_dummy_value()
 
-        return numba.void(arrays, indices, scalars), build
+        return numba.void(arrays, indices, count, scalars), build
 
-    return step
+    return loop

@@ -9,7 +9,6 @@ from cffbook.recurrence.forms import Network
 from cffbook.recurrence.fused_cpu.network_backward import backward
 from cffbook.recurrence.fused_cpu.network_forward import forward
 from cffbook.recurrence.fused_cpu.pool import share
-from cffbook.recurrence.fused_cpu.room import empty
 
 
 def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -33,7 +32,7 @@ def fused_network(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Potentials of all samples and the last ones; `places` are four arrays of runs, the steering sources and the lengths."""
     batch, time, _ = inputs.shape
-    potentials, last = empty(inputs, batch, time, neurons.shape[1]), potential.clone(memory_format=torch.contiguous_format)
+    potentials, last = inputs.new_empty(batch, time, neurons.shape[1]), potential.clone(memory_format=torch.contiguous_format)
     if batch * time:
         values = (neurons, s_gates, s_synapses, gates, synapses, steering)
         arrays = *_arrays(inputs, values, potential, elapsed, places), unfolds, _largest(neurons), potentials.numpy(), last.numpy()

@@ -6,7 +6,7 @@ Source: eq. ltc-step, differentiated.
 """
 
 from cffbook.recurrence.fused_cpu.arithmetic import derivative, inverse, kernel, np
-from cffbook.recurrence.fused_cpu.lanes import WIDTH, lane_step
+from cffbook.recurrence.fused_cpu.lanes import lane_loop
 from cffbook.recurrence.fused_cpu.network_forward import DRIVEN, KEPT, SENSORY, STEER, SHARE, TOTAL, CURRENT, sense, times, unfold  # noqa: I001
 
 FLUSH = 64  # samples after which sums in the kernel's precision go into float64
@@ -42,9 +42,9 @@ def _gates(places, scalars) -> None:
     g_gates.store(given.constant(0))
 
 
-synapses_wide, synapses_one = lane_step(WIDTH, _synapses), lane_step(1, _synapses)
-sensory_wide, sensory_one = lane_step(WIDTH, _sensory), lane_step(1, _sensory)
-gates_wide, gates_one = lane_step(WIDTH, _gates), lane_step(1, _gates)
+synapses_loop = lane_loop(_synapses)
+sensory_loop = lane_loop(_sensory)
+gates_loop = lane_loop(_gates)
 
 
 @kernel
@@ -53,11 +53,7 @@ def synapses_back(runs, conductance, reversal, gates, weight, after, g_conductan
     arrays = (conductance, reversal, gates, g_conductance, g_reversal, g_gates)
     for r in range(runs.shape[0]):
         m, j, k, count = runs[r, 0], runs[r, 1], runs[r, 2], runs[r, 3]
-        whole = count - count % WIDTH
-        for i in range(0, whole, WIDTH):
-            synapses_wide(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (weight[m], after[m]))
-        for i in range(whole, count):
-            synapses_one(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (weight[m], after[m]))
+        synapses_loop(arrays, (j, j, k, j, j, k), count, (weight[m], after[m]))
 
 
 @kernel
@@ -66,11 +62,7 @@ def sensory_back(runs, conductance, reversal, gates, g_total, g_current, g_condu
     arrays = (conductance, reversal, gates, g_conductance, g_reversal, g_gates)
     for r in range(runs.shape[0]):
         m, j, k, count = runs[r, 0], runs[r, 1], runs[r, 2], runs[r, 3]
-        whole = count - count % WIDTH
-        for i in range(0, whole, WIDTH):
-            sensory_wide(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (g_total[m], g_current[m]))
-        for i in range(whole, count):
-            sensory_one(arrays, (j + i, j + i, k + i, j + i, j + i, k + i), (g_total[m], g_current[m]))
+        sensory_loop(arrays, (j, j, k, j, j, k), count, (g_total[m], g_current[m]))
 
 
 @kernel
@@ -79,11 +71,7 @@ def gates_back(runs, slope, half, seen, gates, g_gates, g_slope, g_half, g_seen)
     arrays = (slope, half, seen, gates, g_gates, g_slope, g_half, g_seen)
     for r in range(runs.shape[0]):
         k, first, count = runs[r, 0], runs[r, 1], runs[r, 2]
-        whole = count - count % WIDTH
-        for i in range(0, whole, WIDTH):
-            gates_wide(arrays, (k + i, k + i, first + i, k + i, k + i, k + i, k + i, first + i), ())
-        for i in range(whole, count):
-            gates_one(arrays, (k + i, k + i, first + i, k + i, k + i, k + i, k + i, first + i), ())
+        gates_loop(arrays, (k, k, first, k, k, k, k, first), count, ())
 
 
 @kernel

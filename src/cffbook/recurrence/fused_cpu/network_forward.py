@@ -6,7 +6,7 @@ gates of an unfold, then, target by target, the sums of conductance and current.
 
 from cffbook._optional import require
 from cffbook.recurrence.fused_cpu.arithmetic import OPTIONS, PURPOSE, gate, inverse, kernel, np
-from cffbook.recurrence.fused_cpu.lanes import WIDTH, lane_step
+from cffbook.recurrence.fused_cpu.lanes import lane_loop
 
 numba = require("numba", extra="fast", purpose=PURPOSE)
 
@@ -22,7 +22,7 @@ def _gates(places, scalars) -> None:
     gates.store((slope.load() * (seen.load() - half.load())).gate())
 
 
-gates_wide, gates_one = lane_step(WIDTH, _gates), lane_step(1, _gates)
+gates_loop = lane_loop(_gates)
 
 
 @kernel
@@ -30,11 +30,7 @@ def open_gates(runs, slope, half, seen, gates):
     """s(γ (v - μ)) of every gate; `seen` are the potentials, or inputs, of its sources."""
     for r in range(runs.shape[0]):
         k, first, count = runs[r, 0], runs[r, 1], runs[r, 2]
-        whole = count - count % WIDTH
-        for i in range(0, whole, WIDTH):
-            gates_wide((slope, half, seen, gates), (k + i, k + i, first + i, k + i), ())
-        for i in range(whole, count):
-            gates_one((slope, half, seen, gates), (k + i, k + i, first + i, k + i), ())
+        gates_loop((slope, half, seen, gates), (k, k, first, k), count, ())
 
 
 @summing

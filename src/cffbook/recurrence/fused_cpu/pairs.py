@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from cffbook.recurrence.forms import Pairs
+from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refuse
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
 from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
 from cffbook.recurrence.fused_cpu.pool import share
-from cffbook.recurrence.fused_cpu.room import empty
 
 
 def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
@@ -17,30 +17,28 @@ def run(form: Pairs, unfolds: int, lines: Tensor, potential: Tensor, elapsed: Te
     return fused_pairs(lines, form.values, potential, elapsed, lengths, unfolds, form.steered, form.shared)
 
 
-@torch.library.custom_op("cffbook::fused_pairs", mutates_args=(), device_types="cpu")
-def fused_pairs(
+def _forward(
     lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor, unfolds: int, steered: bool, shared: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potentials of neuron a at all samples, of neuron b, and the last ones of both."""
     batch, time, pairs = lines.shape[:3]
-    own, other = empty(lines, batch, time, pairs), empty(lines, batch, time, pairs)
+    own, other = lines.new_empty(batch, time, pairs), lines.new_empty(batch, time, pairs)
     last = potential.clone(memory_format=torch.contiguous_format)
     if batch * time == 0:
         return own, other, last
     arrays = _arrays(lines, values, potential, elapsed, lengths)
-    tail = unfolds, steered, shared, _largest(values), own.numpy(), other.numpy(), last.numpy()
+    tail = unfolds, steered, shared, own.numpy(), other.numpy(), last.numpy()
     share(lambda first, end: forward(first, end, *arrays, *tail), _blocks(batch * pairs), batch * time * pairs * unfolds)
     return own, other, last
 
 
-@torch.library.custom_op("cffbook::fused_pairs_backward", mutates_args=(), device_types="cpu")
-def fused_pairs_backward(
+def _backward(
     given: Tensor, given_other: Tensor | None, last: Tensor, lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor,
     lengths: Tensor, own: Tensor, other: Tensor, unfolds: int, steered: bool, shared: bool, timed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of lines, values, potential and, where it is wanted, elapsed `(batch, time or 1, pairs, 2)`."""
     batch, time, pairs = lines.shape[:3]
-    g_lines, g_start = empty(lines, *lines.shape), last.clone(memory_format=torch.contiguous_format)
+    g_lines, g_start = lines.new_empty(lines.shape), last.clone(memory_format=torch.contiguous_format)
     g_elapsed = lines.new_zeros((batch, elapsed.shape[1], pairs, 2) if timed else (0, 0, 0, 0))
     sums = torch.zeros(_blocks(batch * pairs), VALUES * LANES, dtype=torch.float64)
     if batch * time:
@@ -48,7 +46,7 @@ def fused_pairs_backward(
         given_other = lines.new_empty(0, 0, 0) if given_other is None else given_other
         gradients = *(each.detach().contiguous().numpy() for each in (given, given_other)), g_start.clone().numpy()
         written = g_lines.reshape(batch, time, pairs, -1).numpy(), g_start.numpy(), g_elapsed.numpy(), sums.numpy()
-        tail = unfolds, steered, shared, _largest(values), own.detach().numpy(), other.detach().numpy(), *gradients, *written
+        tail = unfolds, steered, shared, own.detach().numpy(), other.detach().numpy(), *gradients, *written
         share(lambda first, end: backward(first, end, *arrays, *tail), len(sums), 3 * batch * time * pairs * unfolds)
     lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : batch * pairs]
     g_values = lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(values.dtype, memory_format=torch.contiguous_format)
@@ -63,26 +61,24 @@ def _arrays(lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, l
     return lines.reshape(*lines.shape[:3], -1), values, potential, times, lengths.numpy()
 
 
-def _largest(values: Tensor):
-    return values.new_tensor(torch.finfo(values.dtype).max).numpy()[()]
-
-
 def _blocks(lanes: int) -> int:
     return -(-lanes // LANES)
 
 
-@fused_pairs.register_fake
-def _(lines, values, potential, elapsed, lengths, unfolds, steered, shared):
+def _like_forward(lines, values, potential, elapsed, lengths, unfolds, steered, shared):
     own, other = lines.new_empty(lines.shape[:3]), lines.new_empty(lines.shape[:3])
     return own, other, torch.empty_like(potential, memory_format=torch.contiguous_format)
 
 
-@fused_pairs_backward.register_fake
-def _(given, given_other, last, lines, values, potential, elapsed, lengths, own, other, unfolds, steered, shared, timed):
+def _like_backward(given, given_other, last, lines, values, potential, elapsed, lengths, own, other, unfolds, steered, shared, timed):
     times = (lines.shape[0], elapsed.shape[1], lines.shape[2], 2) if timed else (0, 0, 0, 0)
     return (
         lines.new_empty(lines.shape), values.new_empty(values.shape), potential.new_empty(potential.shape), lines.new_empty(times)
     )  # fmt: skip
+
+
+fused_pairs = operator("fused_pairs", _forward, _like_forward)
+fused_pairs_backward = operator("fused_pairs_backward", _backward, _like_backward)
 
 
 def _keep(ctx, inputs, output):
@@ -92,12 +88,14 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(ctx, given, given_other, last):
-    lines, _, potential, elapsed, *_ = ctx.saved_tensors
+    saved = ctx.saved_tensors
+    lines, _, potential, elapsed, *_ = saved
     timed = ctx.needs_input_grad[3]
     given = lines.new_zeros(lines.shape[:3]) if given is None else given
     last = torch.zeros_like(potential) if last is None else last
-    gradients = fused_pairs_backward(given, given_other, last, *ctx.saved_tensors, ctx.unfolds, ctx.steered, ctx.shared, timed)
+    gradients = fused_pairs_backward(given, given_other, last, *saved, ctx.unfolds, ctx.steered, ctx.shared, timed)
     return *gradients[:3], gradients[3].sum_to_size(elapsed.shape) if timed else None, None, None, None, None
 
 
-fused_pairs.register_autograd(_differentiate, setup_context=_keep)
+differentiate("fused_pairs", _differentiate, _keep)
+refuse("fused_pairs_backward")

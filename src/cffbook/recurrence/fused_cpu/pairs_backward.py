@@ -6,6 +6,7 @@ Source: eq. ltc-step, differentiated.
 """
 
 from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, kernel, np, odds
+from cffbook.recurrence.fused_cpu.lanes import lane_loop
 from cffbook.recurrence.fused_cpu.pairs_forward import (
     C, D, E_IN, E_LEAK, E_REC, E_SELF, G, H, LANES, M_IN, M_REC, M_SELF, M_STEER, OTHER, ROWS, U, V, VALUES, W_IN, W_REC, W_SELF,
     TOGETHER, Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, end_block, load, load_lines, load_sample, load_times, sense, swap,
@@ -125,44 +126,60 @@ def back_sense(w):
         w[GD * LANES + j] = dz - dz
 
 
+def _add(places, scalars) -> None:
+    source, target = places
+    target.add(source.load())
+
+
+def _two_lines(places, scalars) -> None:
+    row_a, row_b, lines = places
+    lines.store_two(row_a.load(), row_b.load())
+
+
+def _difference(places, scalars) -> None:
+    row_a, row_b, lines = places
+    lines.store(row_a.load() - row_b.load())
+
+
+add, two_lines, one_line = lane_loop(_add), lane_loop(_two_lines, (1, 1, 2)), lane_loop(_difference)
+
+
 @kernel
-def begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, own, other, given_own, given_other):
-    """Load what one sample of a segment needs; a padded one takes no part: its gradient waits in OLD."""
-    load_lines(w, lines, shared, largest, b, t, n, lane, width)
+def begin_sample(w, waiting, b, t, n, lane, width, lines, shared, elapsed, steady, part, start, lengths, own, other, given_own, given_other):
+    """Load what one sample of a segment needs; a padded one takes no part: its gradient waits."""
+    pairs = lines.shape[2]
+    at = (b * lines.shape[1] + t) * pairs + n
+    load_lines(w, lines, shared, at, lane, width)
     if not steady:
         load_times(w, elapsed, part, b, t, n, lane, width)
     if t == 0:
         load(w, V, start, b, n, lane, width)
     else:
-        load_sample(w, V, own, other, b, t - 1, n, lane, width)
+        load_sample(w, V, own, other, at - pairs, lane, width)
     if t < lengths[b]:
-        for j in range(width):
-            w[GV * LANES + lane + j] += given_own[b, t, n + j]
+        add((given_own, w), (at, GV * LANES + lane), width, ())
         if given_other.shape[0] > 0:
-            for j in range(width):
-                w[(GV + 1) * LANES + lane + j] += given_other[b, t, n + j]
+            add((given_other, w), (at, (GV + 1) * LANES + lane), width, ())
     else:
         for j in range(width):
-            at[lane + j] = w[GV * LANES + lane + j]
-            at[LANES + lane + j] = w[(GV + 1) * LANES + lane + j]
+            waiting[lane + j] = w[GV * LANES + lane + j]
+            waiting[LANES + lane + j] = w[(GV + 1) * LANES + lane + j]
             w[GV * LANES + lane + j] = 0
             w[(GV + 1) * LANES + lane + j] = 0
 
 
 @kernel
-def end_sample(w, at, b, t, n, lane, width, shared, lengths, g_lines):
+def end_sample(w, waiting, b, t, n, lane, width, shared, lengths, g_lines):
     """Store the gradient of the input lines of a segment; a padded one gets back the gradient that waited."""
     if t >= lengths[b]:
         for j in range(width):
-            w[GV * LANES + lane + j] = at[lane + j]
-            w[(GV + 1) * LANES + lane + j] = at[LANES + lane + j]
+            w[GV * LANES + lane + j] = waiting[lane + j]
+            w[(GV + 1) * LANES + lane + j] = waiting[LANES + lane + j]
+    at = (b * g_lines.shape[1] + t) * g_lines.shape[2] + n
     if shared:
-        for j in range(width):
-            g_lines[b, t, n + j, 0] = w[GU * LANES + lane + j] - w[(GU + 1) * LANES + lane + j]
+        one_line((w, w, g_lines), (GU * LANES + lane, (GU + 1) * LANES + lane, at), width, ())
     else:
-        for j in range(width):
-            g_lines[b, t, n + j, 0] = w[GU * LANES + lane + j]
-            g_lines[b, t, n + j, 1] = w[(GU + 1) * LANES + lane + j]
+        two_lines((w, w, g_lines), (GU * LANES + lane, (GU + 1) * LANES + lane, 2 * at), width, ())
 
 
 @kernel
@@ -184,7 +201,7 @@ def store_times(w, g_elapsed, part, b, t, n, lane, width):
 
 
 @kernel
-def back_block(w, kept, at, block, t, total, pairs, lines, elapsed, part, start, lengths, unfolds, steered, shared, largest, own, other,
+def back_block(w, kept, waiting, block, t, total, pairs, lines, elapsed, part, start, lengths, unfolds, steered, shared, own, other,
                given_own, given_other, g_lines, g_elapsed):
     """The adjoint of one sample of a block."""
     begin, count, steady = block * LANES, min(LANES, total - block * LANES), elapsed.shape[1] == 1
@@ -192,7 +209,7 @@ def back_block(w, kept, at, block, t, total, pairs, lines, elapsed, part, start,
     while lane < count:
         b, n = (begin + lane) // pairs, (begin + lane) % pairs
         width = min(pairs - n, count - lane)
-        begin_sample(w, at, b, t, n, lane, width, lines, shared, largest, elapsed, steady, part, start, lengths, own, other, given_own,
+        begin_sample(w, waiting, b, t, n, lane, width, lines, shared, elapsed, steady, part, start, lengths, own, other, given_own,
                      given_other)
         lane += width
     sense(w)
@@ -208,14 +225,14 @@ def back_block(w, kept, at, block, t, total, pairs, lines, elapsed, part, start,
     while lane < count:
         b, n = (begin + lane) // pairs, (begin + lane) % pairs
         width = min(pairs - n, count - lane)
-        end_sample(w, at, b, t, n, lane, width, shared, lengths, g_lines)
+        end_sample(w, waiting, b, t, n, lane, width, shared, lengths, g_lines)
         if g_elapsed.shape[0] > 0 and not steady:
             store_times(w, g_elapsed, part, b, t, n, lane, width)
         lane += width
 
 
 @kernel
-def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, own, other, given_own,
+def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, own, other, given_own,
              given_other, g_last, g_lines, g_start, g_elapsed, g_values):
     """Run the blocks from `first` up to `end`; arguments as in `forward`, and
 
@@ -228,7 +245,7 @@ def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steere
     """
     batch, time, pairs = lines.shape[:3]
     total, part = batch * pairs, inverse(values.dtype.type(unfolds))
-    w, at = np.empty((TOGETHER, ALL_ROWS * LANES), values.dtype), np.empty(2 * LANES, values.dtype)
+    w, waiting = np.empty((TOGETHER, ALL_ROWS * LANES), values.dtype), np.empty(2 * LANES, values.dtype)
     kept = np.ones(unfolds * KEPT * LANES, values.dtype)  # 1: plain steering gates
     for group in range(first, end, TOGETHER):
         blocks = min(TOGETHER, end - group)
@@ -236,8 +253,8 @@ def backward(first, end, lines, values, start, elapsed, lengths, unfolds, steere
             begin_block(w[g], group + g, total, pairs, values, GV, g_last, elapsed, part)
         for t in range(time - 1, -1, -1):
             for g in range(blocks):
-                back_block(w[g], kept, at, group + g, t, total, pairs, lines, elapsed, part, start, lengths, unfolds, steered, shared,
-                           largest, own, other, given_own, given_other, g_lines, g_elapsed)
+                back_block(w[g], kept, waiting, group + g, t, total, pairs, lines, elapsed, part, start, lengths, unfolds, steered, shared,
+                           own, other, given_own, given_other, g_lines, g_elapsed)
                 if t % FLUSH == 0:
                     pour(w[g], g_values[group + g])
         for g in range(blocks):

@@ -6,9 +6,10 @@ block that belongs to one sequence.
 """
 
 from cffbook.recurrence.fused_cpu.arithmetic import gate, inverse, kernel, np, odds
+from cffbook.recurrence.fused_cpu.lanes import lane_loop
 
-LANES = 32
-TOGETHER = 8  # blocks that go through time side by side
+LANES = 64
+TOGETHER = 2
 
 # Rows of the scratch array. The first 34 are the values of forms.PAIR_VALUES, neuron a and b each.
 C, G, E_LEAK = 0, 2, 4
@@ -51,42 +52,49 @@ def store(w, row, target, b, n, lane, count):
         target[b, n + j, 1] = w[(row + 1) * LANES + lane + j]
 
 
-@kernel
-def load_sample(w, row, own, other, b, t, n, lane, count):
-    """Both neurons of a segment at one sample of `own` and `other` (batch, time, pairs)."""
-    for j in range(count):
-        w[row * LANES + lane + j] = own[b, t, n + j]
-    for j in range(count):
-        w[(row + 1) * LANES + lane + j] = other[b, t, n + j]
+def _copy(places, scalars) -> None:
+    source, target = places
+    target.store(source.load())
+
+
+def _lines(places, scalars) -> None:
+    lines, row_a, row_b = places
+    a, b = lines.load_two()
+    row_a.store(a.finite())
+    row_b.store(b.finite())
+
+
+def _shared_line(places, scalars) -> None:
+    lines, row_a, row_b = places
+    line = lines.load().finite()
+    row_a.store(line)
+    row_b.store(line * -1.0)
+
+
+copy, set_reset, one_line = lane_loop(_copy), lane_loop(_lines, (2, 1, 1)), lane_loop(_shared_line)
 
 
 @kernel
-def store_sample(w, row, own, other, b, t, n, lane, count):
-    """Both neurons of a segment into one sample of `own` and `other` (batch, time, pairs)."""
-    for j in range(count):
-        own[b, t, n + j] = w[row * LANES + lane + j]
-    for j in range(count):
-        other[b, t, n + j] = w[(row + 1) * LANES + lane + j]
+def load_sample(w, row, own, other, at, lane, count):
+    """Both neurons of a segment at one sample, which begins at index `at` of `own` and `other`."""
+    copy((own, w), (at, row * LANES + lane), count, ())
+    copy((other, w), (at, (row + 1) * LANES + lane), count, ())
 
 
 @kernel
-def load_lines(w, lines, shared, largest, b, t, n, lane, count):
-    """The input lines of a segment; infinite ones act as the largest number."""
+def store_sample(w, row, own, other, at, lane, count):
+    """Both neurons of a segment into one sample, which begins at index `at` of `own` and `other`."""
+    copy((w, own), (row * LANES + lane, at), count, ())
+    copy((w, other), ((row + 1) * LANES + lane, at), count, ())
+
+
+@kernel
+def load_lines(w, lines, shared, at, lane, count):
+    """The input lines of a segment, which begins at the flip-flop with index `at`; infinite ones act as the largest number."""
     if shared:
-        for j in range(count):
-            u = lines[b, t, n + j, 0]
-            u = largest if u > largest else u
-            u = -largest if u < -largest else u
-            w[U * LANES + lane + j] = u
-            w[(U + 1) * LANES + lane + j] = -u
-        return
-    for j in range(count):
-        u = lines[b, t, n + j, 0]
-        u = largest if u > largest else u
-        w[U * LANES + lane + j] = -largest if u < -largest else u
-        u = lines[b, t, n + j, 1]
-        u = largest if u > largest else u
-        w[(U + 1) * LANES + lane + j] = -largest if u < -largest else u
+        one_line((lines, w, w), (at, U * LANES + lane, (U + 1) * LANES + lane), count, ())
+    else:
+        set_reset((lines, w, w), (2 * at, U * LANES + lane, (U + 1) * LANES + lane), count, ())
 
 
 @kernel
@@ -182,14 +190,14 @@ def end_block(w, block, total, pairs, row, target):
 
 
 @kernel
-def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, largest, own, other):
+def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other):
     """One sample of a block."""
     begin, count = block * LANES, min(LANES, total - block * LANES)
     lane = 0
     while lane < count:
         b, n = (begin + lane) // pairs, (begin + lane) % pairs
         width = min(pairs - n, count - lane)
-        load_lines(w, lines, shared, largest, b, t, n, lane, width)
+        load_lines(w, lines, shared, (b * lines.shape[1] + t) * pairs + n, lane, width)
         if elapsed.shape[1] > 1:
             load_times(w, elapsed, part, b, t, n, lane, width)
         if t >= lengths[b]:
@@ -206,7 +214,7 @@ def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds
         b, n = (begin + lane) // pairs, (begin + lane) % pairs
         width = min(pairs - n, count - lane)
         if t < lengths[b]:
-            store_sample(w, V, own, other, b, t, n, lane, width)
+            store_sample(w, V, own, other, (b * lines.shape[1] + t) * pairs + n, lane, width)
         else:
             keep(w, V, OLD, lane, width)
             own[b, t, n : n + width] = 0
@@ -215,7 +223,7 @@ def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds
 
 
 @kernel
-def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, largest, own, other, last):
+def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, own, other, last):
     """Run the blocks from `first` up to `end`, `TOGETHER` of them side by side in time, so that memory is read in long rows.
 
     Args:
@@ -235,6 +243,6 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
             begin_block(w[g], group + g, total, pairs, values, V, start, elapsed, part)
         for t in range(time):
             for g in range(blocks):
-                step_block(w[g], group + g, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, largest, own, other)
+                step_block(w[g], group + g, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other)
         for g in range(blocks):
             end_block(w[g], group + g, total, pairs, V, last)

@@ -1,22 +1,21 @@
-"""Shares of a kernel run side by side: threads of our own, because the kernels release the interpreter's lock.
+"""Shares of a kernel run side by side, by the threads that PyTorch computes with, because the kernels release the interpreter's lock.
 
-numba's own `parallel=True` ends a process that was forked, or that calls from two threads.
+PyTorch's threads go on turning for some milliseconds after each of its operations, so that threads of our own would get half
+of a processor until they rest. Where they cannot be had (no OpenMP library that offers them, or a child after a fork, in which
+they are gone), threads of our own work. numba's `parallel=True` ends a process that was forked, or that calls from two threads.
 """
 
+import ctypes
 import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 
 SMALL = 20_000  # pair-samples times unfolds below which a second thread costs more than it brings
-
-
-@functools.lru_cache(maxsize=1)
-def _threads(process: int, workers: int) -> ThreadPoolExecutor:
-    """The threads of this process; a forked child gets its own."""
-    return ThreadPoolExecutor(workers, thread_name_prefix="cffbook")
+HOME = os.getpid()
 
 
 def share(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
@@ -32,11 +31,42 @@ def share(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
         kernel(0, parts)
         return
     cuts = [parts * worker // workers for worker in range(workers + 1)]
-    pool = _threads(os.getpid(), torch.get_num_threads() - 1)
-    rest = [pool.submit(kernel, first, end) for first, end in zip(cuts[1:-1], cuts[2:], strict=True)]
+    left, failures = iter(list(zip(cuts[:-1], cuts[1:], strict=True))), []
+
+    def body(_=None) -> None:
+        # An interrupted call still waits for what writes into its arrays, so that the next one finds all threads idle.
+        try:
+            for first, end in left:
+                kernel(first, end)
+        except BaseException as failure:
+            failures.append(failure)
+
+    start = _team() if os.getpid() == HOME else None
+    if start is not None:
+        start(BODY(body), None, workers, 0)
+    else:
+        pool = _threads(os.getpid(), torch.get_num_threads() - 1)
+        others = [pool.submit(body) for _ in range(workers - 1)]
+        body()
+        for other in others:
+            other.result()
+    if failures:
+        raise failures[0]
+
+
+BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@functools.cache
+def _team() -> Callable | None:
+    """`GOMP_parallel(body, data, threads, flags)` of the OpenMP library that PyTorch has loaded, or None."""
     try:
-        kernel(cuts[0], cuts[1])
-    finally:
-        # An interrupted call waits for what still writes into its arrays, so that the next one finds all threads idle.
-        for future in rest:
-            future.result()
+        return ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+
+
+@functools.lru_cache(maxsize=1)
+def _threads(process: int, workers: int) -> ThreadPoolExecutor:
+    """The threads of this process; a forked child gets its own."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="cffbook")
