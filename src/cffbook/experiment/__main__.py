@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     if given.threads:
         torch.set_num_threads(given.threads)
-    record = run(chosen, given.results, given.runs, cpu=given.cpu, fresh=given.fresh, changed_source=given.changed_source, weights=given.weights)
+    record = run(chosen, given.results, given.runs, cpu=given.cpu, fresh=given.fresh, changed_source=given.changed_source,
+                 weights=given.weights)
     if PartialState().is_main_process:
         score = f"{record.task['score_name']} {record.test_score:.4f} on the test split"
         sys.stdout.write(f"{chosen.path(given.results)}: {score}\n")

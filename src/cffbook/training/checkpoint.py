@@ -70,7 +70,8 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
             tensors[f"generator.{index}.{name}"] = state
     facts = {
         "identity": progress.identity, "sources": progress.sources, "started": progress.started, "step": progress.step,
-        "seconds": progress.seconds, "processor_seconds": progress.processor_seconds, "samples": progress.samples, "mastered": progress.mastered, "grade": progress.grade,
+        "seconds": progress.seconds, "processor_seconds": progress.processor_seconds, "samples": progress.samples,
+        "mastered": progress.mastered, "grade": progress.grade,
         "running": [process["running"] for process in processes],
         "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
     }

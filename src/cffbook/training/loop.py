@@ -168,7 +168,7 @@ class Trainer:
         if recipe.shortest is None:
             return train
         longest = recipe.longest(train.length, progress.step, progress.seconds, progress.mastered)
-        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest))
+        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest) if recipe.varied else longest)
 
     def agree(self, finite: bool) -> None:
         """Take the first process's clock, and stop all processes if one has a value that is not finite."""
