@@ -18,6 +18,7 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 SCHEMA = 1
+APART = ("speed", "checks")  # folders of records that belong into no table
 CLOCKED = ("seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
 
 
@@ -171,12 +172,12 @@ def read_record(path: str | Path) -> Record:
 
 
 def load_records(folder: str | Path = "results") -> list[Record]:
-    """All records below a folder, sorted by path, those of speed left out; an empty list if there are none.
+    """All records below a folder, sorted by path, but those in folders `APART`; an empty list if there are none.
 
     Raises:
         ValueError: a JSON file that is no record; the file is named.
     """
-    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name != "speed"]
+    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name not in APART]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     rows         the tiers, and one function per table row
     runner       settings to model, training and record
     facts        parameter counts, machine, versions, commit
+    convolution  a network over the plane: whether Pathfinder's labels can be learned at all
     __main__     ``python -m cffbook.experiment``, also under ``accelerate launch``
 
 Example:
@@ -12,6 +13,7 @@ Example:
     >>> record = experiment.run(experiment.memory("listops", tier="smoke"))
 """
 
+from cffbook.experiment.convolution import Check, Convolution, load_checks, verify
 from cffbook.experiment.rows import (
     attention,
     bigbird,
@@ -46,7 +48,8 @@ from cffbook.experiment.rows import (
 from cffbook.experiment.runner import build_model, run
 from cffbook.experiment.settings import Settings, override, parse
 
-__all__ = ["Settings", "attention", "bigbird", "build_model", "gru", "linear", "linformer", "local", "longformer",
-           "lstm", "ltc", "memory", "memory_both", "memory_plain", "memory_small", "memory_tiles", "min_gru", "ncp",
+__all__ = ["Check", "Convolution", "Settings", "attention", "bigbird", "build_model", "gru", "linear", "linformer", "load_checks",
+           "local", "longformer", "lstm", "ltc", "memory", "memory_both", "memory_plain", "memory_small", "memory_tiles", "min_gru", "ncp",
            "norm_preserving", "nystrom", "override", "parse", "performer", "reformer", "rnn", "rows", "run",
-           "settings", "sinkhorn", "sparse", "state_space", "synthesizer_factorised", "synthesizer_random", "tiers"]
+           "settings", "sinkhorn", "sparse", "state_space", "synthesizer_factorised", "synthesizer_random", "tiers",
+           "verify"]

@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -55,17 +56,19 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
 
 
 def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "runs", *, cpu: bool = False,
-        progress_bar: bool | None = None, changed_source: bool = False, fresh: bool = False) -> Record:
+        progress_bar: bool | None = None, changed_source: bool = False, fresh: bool = False,
+        make: Callable[[Any, Task], nn.Module] = build_model) -> Record:
     """Run an experiment to its record; a record that is there is returned as it is, a run begun before is gone on with.
 
     Args:
-        settings: what to run.
+        settings: what to run; settings of another kind come with a builder of their own.
         folder: where records live.
         runs: where checkpoints and logs live, a folder for each run.
         cpu: stay on the CPU where there is a GPU.
         progress_bar: None shows one on a terminal.
         changed_source: go on with a run begun by other source code; the record then names both.
         fresh: throw away what an unfinished run has left.
+        make: builds the model.
 
     Raises:
         ValueError: the record there is of other settings, or the checkpoint of another run or source.
@@ -84,7 +87,7 @@ def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "
         if fresh and accelerator.is_main_process:
             shutil.rmtree(place, ignore_errors=True)
         task = tasks.load(settings.task, **settings.task_options)
-    model = build_model(settings, task)
+    model = make(settings, task)
     parameters, commit = facts.count_parameters(model), facts.commit()
     history = fit(model, task, settings.recipe, folder=place, seed=settings.seed, identity=json.dumps(told, sort_keys=True),
                   accelerator=accelerator, progress_bar=progress_bar, changed_source=changed_source)

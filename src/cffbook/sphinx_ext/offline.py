@@ -51,6 +51,7 @@ def copy_scripts(app: Sphinx) -> None:
         "widgets/anywidget.js": anywidget / "nbextension" / "index.js",
         "figures.js": STATIC / "figures.js",
         "figures.css": STATIC / "figures.css",
+        "book.css": STATIC / "book.css",
         "widgets/paths.js": STATIC / "paths.js",
     }
     for name, source in scripts.items():
