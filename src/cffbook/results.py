@@ -18,7 +18,7 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 SCHEMA = 1
-APART = ("speed", "checks")  # folders of records that belong into no table
+APART = ("speed", "checks", "search")  # folders of records that belong into no table
 CLOCKED = ("seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
 
 
@@ -177,7 +177,8 @@ def load_records(folder: str | Path = "results") -> list[Record]:
     Raises:
         ValueError: a JSON file that is no record; the file is named.
     """
-    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name not in APART]
+    paths = sorted(Path(folder).rglob("*.json"))
+    return [read_record(path) for path in paths if not set(path.relative_to(folder).parts[:-1]) & set(APART)]
 
 
 @dataclass(frozen=True)
