@@ -16,6 +16,7 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
+PIXELS = ("image", "pathfinder", "pathx")
 TIERS = ("smoke", "cpu", "gpu", "full")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE = 3e-3, 1e-3, 1e-4
 # A few hundred updates of eight samples want higher rates; chosen on validation, see the records of the search.
@@ -101,9 +102,13 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
 
 
 def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Settings:
-    """A row of the memory layer: the learning rate of recurrent mixers; in the arena's tasks lines that swing widely from the start."""
+    """A row of the memory layer: the learning rate of recurrent mixers, and in the arena's tasks what its search has found.
+
+    That is lines that swing widely from the start, and where rows of pixels make the distance capacitances up to the whole length.
+    """
     settings = base(task, tier, seed, row, "memory", RECURRENT_RATE)
-    return replace(settings, mixer_options=MixerOptions(drive=3.0 if task in ARENA else 1.0, **options))
+    found = MixerOptions(drive=3.0 if task in ARENA else 1.0, slowest=1_000.0 if task in PIXELS else 100.0)
+    return replace(settings, mixer_options=replace(found, **options))
 
 
 def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
