@@ -16,7 +16,6 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
-PIXELS = ("image", "pathfinder", "pathx")
 TIERS = ("smoke", "cpu", "gpu", "full")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE = 3e-3, 1e-3, 1e-4
 # A few hundred updates of eight samples want higher rates; chosen on validation, see the records of the search.
@@ -94,20 +93,21 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
         rate = PUBLISHED_RATE
     short = tier == "cpu" and task in ARENA and task != "pathx"
     # Some hundred updates are too few to overfit, and drawing what drops out takes a processor a third of its time.
-    body = Body(d_model=64, layers=2, d_ff=128, dropout=0.0 if short else 0.1, standardise=short, spread=0.2 if short else None)
-    rate = SHORT_RATES[rate] if short else rate
     # ListOps is read at its root, where both directions meet, as the arena's own configuration reads it at a first token.
     pooling = "first" if short and task == "listops" else "mean"
+    body = Body(d_model=64, layers=2, d_ff=128, dropout=0.0 if short else 0.1, standardise=short and pooling == "mean",
+                spread=0.2 if short else None)  # fmt: skip
+    rate = SHORT_RATES[rate] if short else rate
     return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body, pooling=pooling)
 
 
 def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Settings:
     """A row of the memory layer: the learning rate of recurrent mixers, and in the arena's tasks what its search has found.
 
-    That is lines that swing widely from the start, and where rows of pixels make the distance capacitances up to the whole length.
+    That is lines that swing widely from the start, and capacitances up to the length of its sequences.
     """
     settings = base(task, tier, seed, row, "memory", RECURRENT_RATE)
-    found = MixerOptions(drive=3.0 if task in ARENA else 1.0, slowest=1_000.0 if task in PIXELS else 100.0)
+    found = MixerOptions(drive=3.0, slowest=1_000.0) if task in ARENA else MixerOptions()
     return replace(settings, mixer_options=replace(found, **options))
 
 
