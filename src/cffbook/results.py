@@ -179,8 +179,7 @@ def load_records(folder: str | Path = "results") -> list[Record]:
     Raises:
         ValueError: a JSON file that is no record; the file is named.
     """
-    paths = sorted(Path(folder).rglob("*.json"))
-    return [read_record(path) for path in paths if not set(path.relative_to(folder).parts[:-1]) & set(APART)]
+    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if not {*path.relative_to(folder).parts} & {*APART}]
 
 
 @dataclass(frozen=True)
