@@ -18,8 +18,8 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 SCHEMA = 1
-APART = ("speed", "checks")  # folders of records that belong into no table
-CLOCKED = ("seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
+APART = ("speed", "checks", "search")  # folders of records that belong into no table
+CLOCKED = ("seconds", "processor_seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Record:
         samples: training samples seen.
         stopped: what ended the run: ``steps``, ``minutes`` or ``patience``.
         seconds: wall time of training and validation.
+        processor_seconds: time on the processor of the same, all threads together; None in older records.
         samples_per_second: training samples per second of that time.
         peak_memory: bytes: allocated on the GPU, else resident in the process.
         device: type of the device.
@@ -85,6 +86,7 @@ class Record:
     sources: tuple[str, ...]
     started: str
     tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    processor_seconds: float | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -110,7 +112,7 @@ class Record:
             raise ValueError(f"expected a record as a JSON object, got a {type(values).__name__}")
         values["evaluations"] = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
         values["sources"] = tuple(values.get("sources", ()))
-        values.setdefault("tests", {})  # of records made before a task could have several
+        values = {"tests": {}, "processor_seconds": None} | values  # of records made before these were kept
         if isinstance(values.get("settings"), dict):
             values["settings"] = completed(values["settings"])
         return build(cls, values)
@@ -177,7 +179,7 @@ def load_records(folder: str | Path = "results") -> list[Record]:
     Raises:
         ValueError: a JSON file that is no record; the file is named.
     """
-    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name not in APART]
+    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if not {*path.relative_to(folder).parts} & {*APART}]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from cffbook import mixers, tasks
 from cffbook._optional import require
 from cffbook.experiment import facts
 from cffbook.experiment.settings import Settings
+from cffbook.experiment.weights import FOLDER, keep, put_back
 from cffbook.results import Record, read_record
 from cffbook.tasks import Task
 from cffbook.training.history import History
@@ -57,7 +58,7 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
 
 def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "runs", *, cpu: bool = False,
         progress_bar: bool | None = None, changed_source: bool = False, fresh: bool = False,
-        make: Callable[[Any, Task], nn.Module] = build_model) -> Record:
+        weights: str | Path | None = None, make: Callable[[Any, Task], nn.Module] = build_model) -> Record:
     """Run an experiment to its record; a record that is there is returned as it is, a run begun before is gone on with.
 
     Args:
@@ -68,6 +69,7 @@ def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "
         progress_bar: None shows one on a terminal.
         changed_source: go on with a run begun by other source code; the record then names both.
         fresh: throw away what an unfinished run has left.
+        weights: folder to keep the weights of the best evaluation in, for `trained`; None keeps none.
         make: builds the model.
 
     Raises:
@@ -93,9 +95,22 @@ def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "
                   accelerator=accelerator, progress_bar=progress_bar, changed_source=changed_source)
     record = make_record(settings, told, task, parameters, history, facts.machine(accelerator.device), commit)
     if accelerator.is_main_process:
+        if weights is not None:
+            keep(model, settings, weights)
         record.write(path)
     accelerator.wait_for_everyone()
     return record
+
+
+def trained(settings: Settings, folder: str | Path = FOLDER) -> nn.Module:
+    """The model of some settings with the weights that their run has kept, ready to be used.
+
+    Raises:
+        FileNotFoundError: no weights were kept.
+    """
+    model = build_model(settings, tasks.load(settings.task, **settings.task_options))
+    put_back(model, settings, folder)
+    return model.eval()
 
 
 def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[str, int], history: History,
@@ -113,4 +128,5 @@ def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[
         stopped=history.stopped, seconds=history.seconds, samples_per_second=history.samples_per_second,
         peak_memory=history.peak_memory, device=history.device, processes=history.processes, machine=machine,
         versions=facts.versions(), git=commit, sources=history.sources, started=history.started,
+        processor_seconds=history.processor_seconds,
         tests={name: asdict(score) for name, score in history.tests.items()})

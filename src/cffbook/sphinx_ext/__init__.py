@@ -4,6 +4,7 @@
     inputs     a change in src/ or results/ executes every page again
     offline    scripts and figures are served from the built book itself
     in_page    widgets that compute in the reader's browser, as outputs of cells and as a directive
+    printed    a static picture of each of them, where the book is printed
     equations  from each labelled equation to the lines of code that implement it, and back
     status     versions, commit and records of a build, as tables
     theme      readable links, names for what has none, cards at citations
@@ -15,7 +16,7 @@ from myst_nb.core.render import load_mime_renders
 from sphinx.application import Sphinx
 
 from cffbook import __version__
-from cffbook.sphinx_ext import equations, in_page, inputs, layout, offline, status, theme
+from cffbook.sphinx_ext import equations, in_page, inputs, layout, offline, printed, status, theme
 
 
 def setup(app: Sphinx) -> dict[str, object]:
@@ -26,6 +27,8 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("builder-inited", inputs.drop_stale_cache, priority=100)
     app.connect("env-get-outdated", inputs.outdated_pages)
     app.connect("build-finished", inputs.record)
+    app.connect("doctree-resolved", printed.collect)
+    app.connect("build-finished", printed.draw)
     app.connect("builder-inited", offline.copy_scripts)
     app.connect("html-page-context", offline.add_figure_scripts)
     app.connect("builder-inited", in_page.write_scripts)

@@ -86,7 +86,9 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             cell["ids"].append(f"code-{label}")
             text = nodes.paragraph("", "This cell implements ", classes=[BACK])
             number = app.env.toc_fignumbers.get(docname, {}).get("displaymath", {}).get(f"equation-{label}", ())
-            text += nodes.reference("", f"Eq. {'.'.join(map(str, number)) or label}", internal=True, refuri=f"#equation-{label}")
+            name = f"Eq. {'.'.join(map(str, number)) or label}"
+            linked = app.builder.format == "html"
+            text += nodes.reference("", name, internal=True, refuri=f"#equation-{label}") if linked else nodes.Text(name)
             cell.parent.parent.insert(cell.parent.parent.index(cell.parent) + 1, text)  # below the box of the code
 
 
@@ -105,8 +107,11 @@ def _links(app: Sphinx, docname: str, label: str, lines: list[Line], cell: nodes
         same = line and before and line.module == before.module
         name = str(line.number) if same else f"{line.module}, line {line.number}" if line else "the cell of this chapter"
         text += nodes.Text("" if line is (lines or [None])[0] else ", " if same else " \u00b7 ")
-        address = f"{app.builder.get_relative_uri(docname, line.page)}#line-{line.number}" if line else f"#code-{label}"
-        text += nodes.reference("", name, internal=True, refuri=address) if app.builder.format == "html" else nodes.Text(name)
+        if app.builder.format == "html":
+            address = f"{app.builder.get_relative_uri(docname, line.page)}#line-{line.number}" if line else f"#code-{label}"
+            text += nodes.reference("", name, internal=True, refuri=address)
+        else:
+            text += nodes.Text(name)
         before = line
     return text
 

@@ -86,6 +86,7 @@ class Trainer:
         self.progress = Progress(hashlib.sha256(facts.encode()).hexdigest(), [checkpoint.source_digest()], started)
         self.valid_lengths = sample_lengths(task.valid)
         self.started = self.saved = self.before = 0.0  # before: seconds of earlier starts of this run
+        self.idle = 0.0  # seconds on the processor before those that count
         if accelerator.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(accelerator.device)
 
@@ -100,7 +101,7 @@ class Trainer:
             if "cuda" in states:
                 torch.cuda.set_rng_state(states["cuda"], self.accelerator.device)
         self.before = self.saved = self.progress.seconds
-        self.started = time.perf_counter()
+        self.started, self.idle = time.perf_counter(), time.process_time() - self.progress.processor_seconds
 
     def train(self, progress_bar: bool | None, tensorboard: bool) -> str:
         """Update until the budget or the patience is spent; returns which."""
@@ -139,7 +140,7 @@ class Trainer:
         self.optimizer.zero_grad()
         self.accelerator.backward(loss / total.clamp(min=1) * shares)  # processes average their gradients
         gradients = [parameter.grad for parameter in self.plain.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = total_norm(gradients)
         values = torch.stack([loss.detach(), score, count, norm.to(loss.device, loss.dtype)]).tolist()
         self.agree(finite=all(map(math.isfinite, values)))
         if recipe.clip is not None:
@@ -167,7 +168,7 @@ class Trainer:
         if recipe.shortest is None:
             return train
         longest = recipe.longest(train.length, progress.step, progress.seconds, progress.mastered)
-        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest))
+        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest) if recipe.varied else longest)
 
     def agree(self, finite: bool) -> None:
         """Take the first process's clock, and stop all processes if one has a value that is not finite."""
@@ -177,7 +178,7 @@ class Trainer:
             shared = torch.tensor(mine, dtype=torch.float64, device=self.accelerator.device)
             failures, seconds = self.accelerator.reduce(shared, reduction="sum").tolist()
             finite = failures == 0
-        self.progress.seconds = seconds
+        self.progress.seconds, self.progress.processor_seconds = seconds, time.process_time() - self.idle
         if not finite:
             raise FloatingPointError(f"training stopped at step {self.progress.step + 1} (counted from 1): "
                                      f"{offender(self.plain)}; lower learning_rate or clip, or look at the data")
@@ -250,7 +251,7 @@ class Trainer:
             steps=progress.step, samples=progress.samples, seconds=progress.seconds,
             peak_memory=peak_memory(self.accelerator.device), stopped=stopped, device=self.accelerator.device.type,
             processes=self.accelerator.num_processes, sources=tuple(progress.sources),
-            started=progress.started, tests=tests)
+            started=progress.started, processor_seconds=progress.processor_seconds, tests=tests)
 
     def open_bar(self, shown: bool | None):
         """A progress bar over the updates, on a terminal's first process only unless told otherwise."""
@@ -266,6 +267,15 @@ class Trainer:
         require("tensorboard", extra="train", purpose="tensorboard logging")
         writer = require("torch.utils.tensorboard", extra="train", purpose="tensorboard logging").SummaryWriter
         return writer(str(self.path.parent / "tensorboard"), purge_step=self.progress.step + 1)
+
+
+def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Norm of all gradients together; where squares of finite ones exceed the largest number, from their ratios to the largest."""
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if norm.isfinite():
+        return norm
+    largest = torch.stack([gradient.abs().max() for gradient in gradients]).max()
+    return largest * torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
 
 
 def offender(model: nn.Module) -> str:
