@@ -200,4 +200,13 @@ def test_the_playground_shares_its_values_with_the_kernel(reader: Reader, lab: s
             break
         page.wait_for_timeout(300)
     assert seen.read_text() == expected
+    # a run has drawn its curves, and a flip-flop picked in the list of a trained model is under the probe
+    assert page.locator(".jp-OutputArea .cff-run-line").count() >= 3
+    page.locator(".jp-OutputArea .widget-select select").select_option(index=4)
+    for _ in range(20):
+        assert page.evaluate(RUN_IN_KERNEL, "open('seen.txt', 'w').write(repr(bench))") == "ok"
+        if "picked=4" in seen.read_text():
+            break
+        page.wait_for_timeout(300)
+    assert "picked=4" in seen.read_text()
     assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0

@@ -191,6 +191,17 @@ def test_patience_stops_a_run_that_no_longer_improves(tmp_path):
     assert history.stopped == "patience" and len(history.evaluations) == history.best + 4
 
 
+def test_who_looks_on_can_end_a_run(tmp_path):
+    seen = []
+
+    def watch(model, evaluation):
+        seen.append(evaluation.step)
+        return len(seen) == 2
+
+    history = fit(reader(), example(), replace(RECIPE, eval_every=3), folder=tmp_path, watch=watch)
+    assert history.stopped == "watch" and history.steps == 6 and seen == [3, 6]
+
+
 def test_the_clock_stops_a_run_and_its_schedule_ends_with_it(tmp_path):
     recipe = replace(RECIPE, steps=10**6, minutes=1 / 60, eval_every=10**6, warmup=0)
     history = fit(reader(), example(), recipe, folder=tmp_path)

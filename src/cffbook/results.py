@@ -42,7 +42,7 @@ class Record:
         test_loss: test loss with the same weights.
         steps: updates made.
         samples: training samples seen.
-        stopped: what ended the run: ``steps``, ``minutes`` or ``patience``.
+        stopped: what ended the run: ``steps``, ``minutes``, ``patience`` or ``watch``.
         seconds: wall time of training and validation.
         processor_seconds: time on the processor of the same, all threads together; None in older records.
         samples_per_second: training samples per second of that time.

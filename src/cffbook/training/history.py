@@ -33,7 +33,7 @@ class History:
         samples: training samples seen.
         seconds: wall time of training and validation, over all starts of the run.
         peak_memory: bytes; allocated on the GPU, else resident in the process; None where the system does not say.
-        stopped: ``steps``, ``minutes`` or ``patience``.
+        stopped: ``steps``, ``minutes``, ``patience`` or ``watch``, who looked on and ended it.
         device: type of the device, for example ``cpu``.
         processes: processes that trained together.
         sources: digests of the source code the run was trained with; more than one if it changed on the way.

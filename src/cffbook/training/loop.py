@@ -9,6 +9,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ accelerate = require("accelerate", extra="train", purpose="training")
 
 def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int = 0, identity: str = "",
         accelerator=None, progress_bar: bool | None = None, tensorboard: bool = True,
-        changed_source: bool = False) -> History:
+        changed_source: bool = False, watch: Callable[[nn.Module, Evaluation], bool] | None = None) -> History:
     """Train a model on a task and leave the weights with the best validation score in it.
 
     Args:
@@ -43,6 +44,7 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
         progress_bar: None shows one on a terminal.
         tensorboard: write TensorBoard logs into ``folder/tensorboard``.
         changed_source: go on from a checkpoint that other source code has written; the history then names both.
+        watch: called with the model after each evaluation; the run ends if it says so. With several processes all have to say the same.
 
     Returns:
         History with the test score at the best validation score.
@@ -59,7 +61,7 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed + 1_000_003 * accelerator.process_index)
-        trainer = Trainer(model, task, recipe, Path(folder), seed, identity, accelerator)
+        trainer = Trainer(model, task, recipe, Path(folder), seed, identity, accelerator, watch)
         trainer.resume(changed_source)
         stopped = trainer.train(progress_bar, tensorboard)
         return trainer.finish(stopped)
@@ -68,7 +70,8 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
 class Trainer:
     """One run of `fit`: model, optimizer and progress, and the steps between them."""
 
-    def __init__(self, model: nn.Module, task, recipe: Recipe, folder: Path, seed: int, identity: str, accelerator):
+    def __init__(self, model: nn.Module, task, recipe: Recipe, folder: Path, seed: int, identity: str, accelerator,
+                 watch: Callable[[nn.Module, Evaluation], bool] | None = None):
         self.task, self.recipe, self.accelerator = task, recipe, accelerator
         self.path = folder / checkpoint.FILE
         optimizer = torch.optim.AdamW(parameter_groups(model, recipe), betas=(recipe.beta1, recipe.beta2))
@@ -85,6 +88,7 @@ class Trainer:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         self.progress = Progress(hashlib.sha256(facts.encode()).hexdigest(), [checkpoint.source_digest()], started)
         self.valid_lengths = sample_lengths(task.valid)
+        self.watch, self.called_off = watch, False
         self.started = self.saved = self.before = 0.0  # before: seconds of earlier starts of this run
         self.idle = 0.0  # seconds on the processor before those that count
         if accelerator.device.type == "cuda":
@@ -203,6 +207,8 @@ class Trainer:
         progress.evaluations.append(evaluation)
         if self.best == len(progress.evaluations) - 1:
             progress.best = checkpoint.weights(self.plain)
+        if self.watch is not None and self.watch(self.plain, evaluation):
+            self.called_off = True
         if log:
             for name, value in asdict(evaluation).items():
                 log.add_scalar(name.replace("_", "/", 1), value, progress.step)
@@ -222,6 +228,8 @@ class Trainer:
     def stopped(self) -> str:
         """Why the run ends now, or an empty string."""
         progress, recipe = self.progress, self.recipe
+        if self.called_off:
+            return "watch"
         if recipe.minutes is not None and progress.seconds >= 60 * recipe.minutes:
             return "minutes"
         if recipe.patience and progress.evaluations and len(progress.evaluations) - 1 - self.best >= recipe.patience:

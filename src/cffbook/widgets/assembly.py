@@ -12,7 +12,7 @@ from pathlib import Path
 STATIC = Path(__file__).parent / "static"
 HOLDER = "cffbook-widget"
 MIME = "application/vnd.cffbook.widget+json"  # of an output that holds {"widget": kind, "traits": their JSON}
-VIEWS = {"flip_flop": ("flipflop.js", "renderFlipFlop"), "memory": ("memory.js", "renderMemory")}  # the file of each kind, and the function that draws it
+VIEWS = {"flip_flop": ("flipflop.js", "renderFlipFlop"), "memory": ("memory.js", "renderMemory"), "training": ("training.js", "renderTraining")}  # the file of each kind, and the function that draws it
 PURE = ("makeCircuit", "run", "makePlane", "latchMargin", "rateGrid", "fixedPoints", "layerCircuit", "layerLines", "answersAt")  # what the page's own scripts may call, as `cffbook.run`
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";\n', re.MULTILINE)
