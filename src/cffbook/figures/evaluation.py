@@ -18,9 +18,10 @@ GREY = "#888888"
 STYLES = {
     "memory": ("#D55E00", "circle"), "memory_small": ("#E69F00", "circle"), "memory_both": ("#D55E00", "square"),
     "memory_plain": ("#D55E00", "diamond"), "memory_tiles": ("#D55E00", "triangle-up"), "attention": ("#0072B2", "circle"),
-    "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"),
+    "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"), "state_space": ("#CC79A7", "diamond"), "linear": ("#56B4E9", "circle"),
 }  # fmt: skip
 TASKS = ("listops", "text", "retrieval", "AAN-rebuilt", "image", "pathfinder", "pathx")
+ACROSS = 3  # panels beside each other
 SYMBOLS = ("square", "diamond", "triangle-up", "star", "cross", "x")
 
 
@@ -133,8 +134,18 @@ def by_row(group: Sequence[Record]) -> dict[str, list[Record]]:
     return rows
 
 
+def front(group: Sequence[Record]) -> dict[str, tuple[int, float]]:
+    """The Pareto front: parameters and mean test accuracy of the rows to which no other row is smaller and as accurate, small ones first."""
+    points = {row: (found[0].parameters["total"], fmean(record.test_score for record in found)) for row, found in by_row(group).items()}
+    chosen: dict[str, tuple[int, float]] = {}
+    for row, (size, score) in sorted(points.items(), key=lambda item: (item[1][0], -item[1][1])):
+        if score > max((best for _, best in chosen.values()), default=0.0):
+            chosen[row] = (size, score)
+    return chosen
+
+
 def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
-    """Test accuracy against the number of parameters, one panel for each group, with the floors of its data.
+    """Test accuracy against the number of parameters, one panel for each group, with its Pareto front and the floors of its data.
 
     Bars are two standard errors of the test split. The accuracy axis reaches to the lowest floor above the best score.
 
@@ -145,16 +156,19 @@ def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
         ImportError: plotly is not installed.
     """
     figure = _panels(groups)
-    for column, group in enumerate(groups.values(), start=1):
+    for place, group in zip(_places(groups), groups.values(), strict=True):
+        best = front(group)
+        figure.add_scatter(x=[size for size, _ in best.values()], y=[round(100 * score, 2) for _, score in best.values()], name="Pareto front",
+                           legendgroup="front", mode="lines", line={"color": GREY, "width": 1.5, "shape": "hv"}, hoverinfo="skip", **place)
         for record in group:
             colour, symbol = style(record.settings["row"])
             figure.add_scatter(
                 x=[record.parameters["total"]], y=[round(100 * record.test_score, 2)], name=record.settings["row"], mode="markers",
                 legendgroup=record.settings["row"], marker={"size": 13, "color": colour, "symbol": symbol},
-                error_y={"array": [round(200 * standard_error(record), 2)], "color": colour}, row=1, col=column,
+                error_y={"array": [round(200 * standard_error(record), 2)], "color": colour}, **place,
                 hovertemplate=f"{record.settings['row']}, seed {record.seed}<br>%{{y:.1f}} %, %{{x:,}} parameters<extra></extra>",
             )  # fmt: skip
-        _floors(figure, group, column, max(record.test_score + 2 * standard_error(record) for record in group))
+        _floors(figure, group, place, max(record.test_score + 2 * standard_error(record) for record in group))
     _legend_once(figure)
     figure.update_xaxes(title="parameters", type="log", range=[4, 6.4], dtick=1)  # room for the floors' names
     figure.update_yaxes(title="test accuracy (%)", col=1)
@@ -171,16 +185,16 @@ def curves(groups: Mapping[str, Sequence[Record]]) -> "Figure":
         ImportError: plotly is not installed.
     """
     figure = _panels(groups)
-    for column, group in enumerate(groups.values(), start=1):
+    for place, group in zip(_places(groups), groups.values(), strict=True):
         for record in group:
             row = record.settings["row"]
             figure.add_scatter(
                 x=[look.step for look in record.evaluations], y=[round(100 * look.valid_score, 2) for look in record.evaluations],
                 name=row, legendgroup=row, line={"color": style(row)[0], "width": 2}, mode="lines+markers",
-                marker={"symbol": style(row)[1]}, row=1, col=column,
+                marker={"symbol": style(row)[1]}, **place,
             )  # fmt: skip
-        _floors(figure, group, column, max(look.valid_score for record in group for look in record.evaluations))
-        figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], row=1, col=column)  # room for the floors' names
+        _floors(figure, group, place, max(look.valid_score for record in group for look in record.evaluations))
+        figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], **place)  # room for the floors' names
     _legend_once(figure)
     figure.update_xaxes(title="updates")
     figure.update_yaxes(title="validation accuracy (%)", col=1)
@@ -265,28 +279,35 @@ def style(row: str) -> tuple[str, str]:
     return STYLES.get(row, (GREY, "cross"))
 
 
+def _places(groups: Mapping[str, Sequence[Record]]) -> list[dict[str, int]]:
+    """Row and column of each group's panel."""
+    return [{"row": 1 + number // ACROSS, "col": 1 + number % ACROSS} for number in range(len(groups))]
+
+
 def _panels(groups: Mapping[str, Sequence[Record]]) -> "Figure":
     subplots = require("plotly.subplots", extra="plots", purpose="a figure")
-    columns = max(1, len(groups))
-    figure = subplots.make_subplots(rows=1, cols=columns, subplot_titles=list(groups) or None, horizontal_spacing=0.25 / (columns + 1))
+    columns, rows = max(1, min(len(groups), ACROSS)), max(1, -(-len(groups) // ACROSS))
+    figure = subplots.make_subplots(rows=rows, cols=columns, subplot_titles=list(groups) or None,
+                                    horizontal_spacing=0.25 / (columns + 1), vertical_spacing=0.25 / rows)
     if not groups:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="no record yet", showarrow=False, font={"size": 18})
-    figure.update_layout(template="plotly_white", height=450, margin={"t": 40, "r": 10, "l": 50}, legend={"orientation": "h", "y": -0.22})
+    figure.update_layout(template="plotly_white", height=120 + 330 * rows, margin={"t": 40, "r": 10, "l": 50},
+                         legend={"orientation": "h", "y": -0.22 / rows})
     figure.update_annotations(font={"size": 13})
     return figure
 
 
-def _floors(figure: "Figure", group: Sequence[Record], column: int, best: float) -> None:
+def _floors(figure: "Figure", group: Sequence[Record], place: Mapping[str, int], best: float) -> None:
     """Floors as lines, and an axis that ends a little above the best score or the next floor above it."""
     floors = group[0].task["floors"]
     above = [floor for floor in floors.values() if floor > best]
     top = min(100.0, 100 * max(best, min(above, default=0.0)) + 6)
     for name, floor in floors.items():
         if 100 * floor <= top:
-            figure.add_hline(y=100 * floor, line={"color": GREY, "dash": "dot", "width": 1.5}, row=1, col=column,
+            figure.add_hline(y=100 * floor, line={"color": GREY, "dash": "dot", "width": 1.5}, **place,
                              annotation_text=name.replace("_", " "), annotation={"font": {"size": 11}},
                              annotation_position="top right")  # fmt: skip
-    figure.update_yaxes(range=[0, top], row=1, col=column)
+    figure.update_yaxes(range=[0, top], **place)
 
 
 def _legend_once(figure: "Figure") -> None:
