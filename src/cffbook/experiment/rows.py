@@ -19,7 +19,7 @@ ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 TIERS = ("smoke", "cpu", "gpu", "full")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE = 3e-3, 1e-3, 1e-4, 1e-2
 # A few hundred updates of eight samples want higher rates where means are pooled; chosen on validation, see the search.
-SHORT_RATES = {RECURRENT_RATE: 1e-2, ATTENTION_RATE: 3e-3}
+SHORT_MEMORY_RATE, SHORT_ATTENTION_RATE = 1e-2, 3e-3
 
 
 def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
@@ -97,7 +97,8 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
     pooling = "first" if short and task == "listops" else "mean"
     body = Body(d_model=64, layers=2, d_ff=128, dropout=0.0 if short else 0.1, standardise=short and pooling == "mean",
                 spread=0.2 if short else None)  # fmt: skip
-    rate = SHORT_RATES.get(rate, rate) if short and pooling == "mean" else rate
+    if short and pooling == "mean":
+        rate = SHORT_MEMORY_RATE if mixer == "memory" else SHORT_ATTENTION_RATE if rate == ATTENTION_RATE else rate
     return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body, pooling=pooling)
 
 
@@ -158,8 +159,8 @@ def alone_steered(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 
 def alone_coupled(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """One layer of 24 fast CFFs alone, steered, with lateral synapses between all of them."""
-    return alone(task, tier, seed, "alone_coupled", tile=24, strength=1.0)
+    """One layer of 24 fast CFFs alone, as `alone_plain`, with lateral synapses between all of them."""
+    return alone(task, tier, seed, "alone_coupled", sensory="plain", tile=24, strength=1.0)
 
 
 def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Settings:
