@@ -1,14 +1,13 @@
-"""The automaton inside a memory: its states and what each input does to them, read out of trajectories.
+"""The automaton inside a memory: its states and what each input does to them, read out of what it answers.
 
-    states: clusters of potentials, no two centres nearer than a tolerance
-    edges:  table[s, x] = the state most often found after s under input x
-    two states are one if they give the same answer, and under every input go to states that are one        (same-state)
+    s ~ s'  if  answers(s, w) = answers(s', w) for every word w                                             (same-state)
+    table[s, x] = the state after s under input x
 
-The last line is the coarsest such partition, found by refinement; its classes are the states of the least automaton.
-Source: Moore 1956.
+Potentials are one state if no continuation tells them apart; so a state is no place but all places that behave alike. In
+place of every word there are some, drawn at random. Source: Nerode 1958.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -17,81 +16,63 @@ from torch import Tensor, nn
 from cffbook.lateral import MemoryCell
 from cffbook.memory import MemoryLayer
 
+Advance = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
 
 class StateGraph(NamedTuple):
-    """An automaton: `table` `(states, inputs)` int64, -1 where never seen; `answers` `(states,)`; and where it came from.
+    """An automaton, and where it came from.
 
-    `centres` are potentials `(states, pairs, 2)`, `visits` `(states,)` how often each was seen, `certainty` the share of
-    all steps that the table tells right, `spread` the largest distance of a potential from the centre of its state.
+    Args:
+        table: the next state, `(states, inputs)` int64.
+        state: of each potential that was looked at, `(potentials,)`.
+        centres: means of the potentials of each state, `(states, pairs, 2)`.
+        spread: the largest distance of a potential from the centre of its state, in any neuron.
+        certainty: share of all steps from all potentials that go where the table says.
     """
 
     table: Tensor
-    answers: Tensor
+    state: Tensor
     centres: Tensor
-    visits: Tensor
-    certainty: float
     spread: float
+    certainty: float
 
 
-def read_out(potentials: Tensor, inputs: Tensor, answers: Tensor, tolerance: float = 0.3) -> StateGraph:
-    """The automaton that trajectories show.
+@torch.no_grad()
+def read_out(advance: Advance, potentials: Tensor, inputs: int, words: int = 16, length: int = 8, seed: int = 0) -> StateGraph:
+    """The automaton that potentials and what follows from them show.
 
     Args:
-        potentials: after every sample, `(batch, time, pairs, 2)`.
-        inputs: what the samples were, `(batch, time)`, from 0.
-        answers: what was read out of each, `(batch, time)`.
-        tolerance: largest difference of a potential from its state's centre.
+        advance: `(potentials (n, pairs, 2), inputs (n, time)) -> (answers (n, time), potentials after the last one)`.
+        potentials: where trajectories have been, `(n, pairs, 2)`.
+        inputs: number of different inputs, 0 to `inputs` - 1.
+        words: random continuations by which potentials are told apart.
+        length: samples of each; with every single input they have one more.
+        seed: of the words.
 
     Raises:
-        ValueError: shapes do not fit, or so many states that the trajectories have no clusters.
+        ValueError: potentials of another shape.
     """
-    if potentials.shape[:2] != inputs.shape or inputs.shape != answers.shape or inputs.shape[1] < 2:
-        raise ValueError(f"expected potentials (batch, time >= 2, pairs, 2), inputs and answers (batch, time), got {tuple(potentials.shape)}, "
-                         f"{tuple(inputs.shape)} and {tuple(answers.shape)}")  # fmt: skip
-    centres, labels, spread = clusters(potentials.flatten(0, 1).flatten(1), tolerance)
-    states, symbols = len(centres), int(inputs.max()) + 1
-    labels = labels.view(inputs.shape)
-    counts = torch.zeros(states, symbols, states, dtype=torch.int64)
-    ones = torch.ones(inputs[:, 1:].numel(), dtype=torch.int64)
-    counts.index_put_((labels[:, :-1].flatten(), inputs[:, 1:].flatten(), labels[:, 1:].flatten()), ones, accumulate=True)
-    most, table = counts.max(-1)
-    told = torch.stack([answers[labels == state].mode().values for state in range(states)])
-    visits = torch.bincount(labels.flatten(), minlength=states)
-    centres = centres.view(states, *potentials.shape[2:])
-    return StateGraph(torch.where(most > 0, table, -1), told, centres, visits, float(most.sum() / counts.sum()), spread)
+    if potentials.dim() != 3 or potentials.shape[-1] != 2:
+        raise ValueError(f"expected potentials (n, pairs, 2), got {tuple(potentials.shape)}: flatten batch and time")
+    count = len(potentials)
+    continuations = torch.randint(inputs, (words, length), generator=torch.Generator().manual_seed(seed))
+    continuations[: min(inputs, words), 0] = torch.arange(inputs)[:words]
 
+    def future(now: Tensor) -> Tensor:
+        answers, _ = advance(now.repeat_interleave(words, 0), continuations.repeat(len(now), 1))
+        return answers.reshape(len(now), -1)
 
-def clusters(points: Tensor, tolerance: float, most: int = 1_000) -> tuple[Tensor, Tensor, float]:
-    """Centres `(clusters, values)`, the cluster of each of the points `(points, values)`, and the largest distance to a centre.
-
-    A point farther than the tolerance from every centre, in the largest of its differences, becomes a centre of its own.
-    """
-    centres = points[:1]
-    distance = (points - centres[0]).abs().amax(-1)
-    label = torch.zeros(len(points), dtype=torch.int64)
-    while bool((distance > tolerance).any()):
-        if len(centres) == most:
-            raise ValueError(f"expected at most {most} states, found more: the potentials have no clusters at a tolerance of {tolerance}")
-        new = points[distance.argmax()]
-        gap = (points - new).abs().amax(-1)
-        label[gap < distance] = len(centres)
-        distance, centres = torch.minimum(distance, gap), torch.cat((centres, new[None]))
-    return centres, label, float(distance.max())
-
-
-def least(graph: StateGraph) -> tuple[Tensor, Tensor]:
-    """The least automaton with the same answers: the class of each state `(states,)`, and the table of the classes.
-
-    A step that was never seen says nothing: such states are told apart from those where it was.
-    """
-    classes, count = graph.answers.unique(return_inverse=True)[1], 0
-    while int(classes.max()) + 1 > count:
-        count = int(classes.max()) + 1
-        after = torch.where(graph.table >= 0, classes[graph.table], -1)
-        rows = torch.cat((classes[:, None], after), 1)  # eq. same-state
-        classes = rows.unique(dim=0, return_inverse=True)[1]
-    first = torch.stack([(classes == each).nonzero()[0, 0] for each in range(count)])
-    return classes, torch.where(graph.table[first] >= 0, classes[graph.table[first]], -1)
+    symbols = torch.arange(inputs)
+    _, after = advance(potentials.repeat_interleave(inputs, 0), symbols.repeat(count)[:, None])
+    futures = torch.cat((future(potentials), future(after)))
+    classes = futures.unique(dim=0, return_inverse=True)[1]  # eq. same-state
+    seen, state = classes[:count].unique(return_inverse=True)
+    following = torch.searchsorted(seen, classes[count:]).clamp(max=len(seen) - 1)
+    following = torch.where(seen[following] == classes[count:], following, -1).view(count, inputs)
+    table = torch.stack([following[state == each].mode(0).values for each in range(len(seen))])
+    centres = torch.stack([potentials[state == each].mean(0) for each in range(len(seen))])
+    spread = float((potentials - centres[state]).abs().max())
+    return StateGraph(table, state, centres, spread, float((following == table[state]).double().mean()))
 
 
 def isomorphism(table: Tensor, other: Tensor, start: int, other_start: int) -> Tensor | None:

@@ -46,7 +46,7 @@ def _language(few: Mapping[str, int], smoke: Recipe) -> Budgets:
     name = "flip_flop_language"
     return {
         (name, "smoke"): ({"length": 32, **few}, smoke),
-        (name, "cpu"): ({"length": 40, "valid_length": 200, "longer": LENGTHS, "longer_size": 20, "valid": 500}, replace(MASTERED, steps=1_500)),
+        (name, "cpu"): ({"length": 40, "valid_length": 200, "longer": LENGTHS, "longer_size": 20, "valid": 500}, replace(MASTERED, steps=1_000)),
         (name, "gpu"): ({"length": 512}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250)),
         (name, "full"): ({"length": 512, "train": 160_000}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250)),
     }

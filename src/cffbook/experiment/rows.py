@@ -159,8 +159,8 @@ def alone_steered(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 
 def alone_coupled(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """One layer of 24 fast CFFs alone, steered, with lateral synapses between all of them."""
-    return alone(task, tier, seed, "alone_coupled", tile=24, strength=1.0)
+    """One layer of 24 fast CFFs alone, as `alone_plain`, with lateral synapses between all of them."""
+    return alone(task, tier, seed, "alone_coupled", sensory="plain", tile=24, strength=1.0)
 
 
 def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Settings:

@@ -92,14 +92,10 @@ class Lanes:
         return (p * n.power_of_two() + 1).inverse()
 
     def derivative(self, gate: "Lanes") -> "Lanes":
-        """ds/dz at z = self of the gate there, 0 where it is cut off."""
+        """ds/dz at z = self of the gate there, 0 where it is cut off: beyond the upper end the gate is 1 to the last digit."""
         flat = FLAT_SINGLE if self.value.type.element == llvm.FloatType() else FLAT_DOUBLE
-        slope = gate - gate * gate
-        beyond = self.builder.or_(
-            self.builder.fcmp_ordered(">", self.value, self.constant(flat).value),
-            self.builder.fcmp_ordered("<", self.value, self.constant(-flat).value),
-        )
-        return Lanes(self.builder, self.builder.select(beyond, self.constant(0).value, slope.value))
+        shut = self.builder.fcmp_ordered("<", self.value, self.constant(-flat).value)
+        return Lanes(self.builder, self.builder.select(shut, self.constant(0).value, (gate - gate * gate).value))
 
 
 class Place:

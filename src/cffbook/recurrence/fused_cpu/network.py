@@ -14,9 +14,9 @@ from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refu
 from cffbook.recurrence.fused_cpu.pool import share, threads
 from cffbook.recurrence.fused_cpu.wires import gates_of, gradients, places, sums_of, wire
 
-TABLES = 1 << 22  # bytes of gates above which an adjoint opens them again
+TABLES = 1 << 23  # bytes of gates that an adjoint keeps; others it opens again
 # What a step of so many sequences side by side costs for each neuron and for each synapse, in synapses of one sequence.
-BLOCK_COST = {WIDTHS[0]: (15, 12), WIDTHS[0] // 2: (11, 8), 1: (30, 1)}
+BLOCK_COST = {WIDTHS[0]: (37, 9), WIDTHS[0] // 2: (27, 6), 1: (35, 1)}
 
 
 def run(form: Network, unfolds: int, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,8 @@ def _backward(
         return [g_inputs, *(torch.zeros_like(value) for value in values), g_start, g_elapsed]
     work = 3 * _work(inputs, s_gates, gates, unfolds)
     lanes = _lanes(batch, threads(work), neurons, synapses)
-    arrays = _arrays(inputs, values, potential, elapsed, places, len(lanes) > 1 and _room(gates, unfolds, len(lanes)) > TABLES)
+    arrays = _arrays(inputs, values, potential, elapsed, places, len(lanes) > 1)
+    tables = max(1, min(unfolds, TABLES // max(1, gates.shape[1] * len(lanes) * gates.element_size())))
     _, cell, sensory, recurrent, steer, *_ = arrays
     told = [each.detach().contiguous().numpy() for each in (potentials, given, g_last)]
     tail = *told, g_inputs.numpy(), g_start.numpy(), g_elapsed.numpy()
@@ -71,14 +72,14 @@ def _backward(
     def part(first: int, end: int) -> None:
         own = np.zeros((2, len(cell.leak))), np.zeros((1, len(cell.leak)))
         sums[first] = *own, *sums_of(sensory), *sums_of(recurrent), np.zeros((2, len(steer.half)))
-        backward(first, end, lanes, *arrays, unfolds, *tail, sums[first])
+        backward(first, end, lanes, *arrays, unfolds, tables, *tail, sums[first])
 
     share(part, -(-batch // len(lanes)), work)
     # Added up in the order of the sequences, whichever thread was first.
     whole = [sum(each) for each in zip(*(sums[first] for first in sorted(sums)), strict=True)]
     whole[1] *= cell.leak  # a factor that the kernel leaves out
-    whole[10][1] *= -steer.slope
-    joined = np.concatenate(whole[:2]), *gradients(places[:7], sensory, whole[2:6]), *gradients(places[7:14], recurrent, whole[6:10]), whole[10]
+    whole[8][1] *= -steer.slope
+    joined = np.concatenate(whole[:2]), *gradients(places[:7], sensory, whole[2:5]), *gradients(places[7:14], recurrent, whole[5:8]), whole[8]
     return [g_inputs, *(torch.from_numpy(each).to(neurons.dtype) for each in joined), g_start, g_elapsed]
 
 
@@ -88,11 +89,6 @@ def _arrays(inputs: Tensor, values: Sequence[Tensor], potential: Tensor, elapsed
     inputs, potential, elapsed = (each.detach().contiguous().numpy() for each in (inputs, potential, elapsed))
     wires = wire(places[:7], s_gates, s_synapses, apart), wire(places[7:], gates, synapses, apart)
     return inputs, Neurons(*cell.contiguous().numpy()), *wires, gates_of(steered, steering), potential, elapsed, lengths
-
-
-def _room(gates: Tensor, unfolds: int, width: int) -> int:
-    """Bytes of the gates of all unfolds of a sample."""
-    return gates.shape[1] * unfolds * width * gates.element_size()
 
 
 def _lanes(batch: int, workers: int, neurons: Tensor, synapses: Tensor) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ Source: eq. ltc-step, differentiated.
 
 from cffbook.recurrence.fused_cpu.arithmetic import inverse, kernel
 from cffbook.recurrence.fused_cpu.network_forward import (
-    CHUNK, KEPT, RATE, SHARE, STEER, apart, fill_times, inputs_in, rows, rows_in, rows_out, sense, unfold,
+    CHUNK, KEPT, RATE, SHARE, STEER, apart, fill_times, inputs_in, open_gates, rows, rows_in, rows_out, sense, unfold,
 )  # fmt: skip
 from cffbook.recurrence.fused_cpu.rows import SUMS, row_loop, target_loop
 
@@ -37,12 +37,11 @@ def _neuron(c, e, h, before, after, sensory, driven, steer, share, rate, g_v, g_
     g_v.row().store(own * c.value())
 
 
-def _own(sources, steep, slope, half, conductance, reversal, seen, g_seen, gate_pairs, pairs, g_total, g_current) -> None:
-    w, y, away = conductance.value(), slope.value(), seen.row(sources).load() - half.value()
-    s, pulled = (steep.value() * away).opened(), g_total + g_current * reversal.value()
-    pairs.add_two(pulled * s, g_current * s)
-    dz = pulled * w * (y * away).derivative(s)
-    gate_pairs.add_two(dz * away, dz)
+def _own(sources, slope, half, conductance, reversal, seen, opened, g_seen, sums, g_total, g_current) -> None:
+    y, away, s = slope.value(), seen.row(sources).load() - half.value(), opened.row().load()
+    pulled = g_total + g_current * reversal.value()
+    dz = pulled * conductance.value() * (y * away).derivative(s)
+    sums.add_four([pulled * s, g_current * s, dz * away, dz])
     g_seen.row(sources).add(dz * y)
 
 
@@ -70,17 +69,17 @@ def gates_back(lanes, gates, seen, opened, g_opened, g_seen, pairs):
 
 
 @kernel
-def synapses_back(lanes, wires, seen, opened, g_total, g_current, g_opened, g_seen, sums):
+def synapses_back(lanes, wires, seen, opened, own_opened, g_total, g_current, g_opened, g_seen, sums):
     """The adjoint of a kind of synapses, from the gradients of their targets' conductance and current; leaves `g_opened` at 0.
 
-    Adds to the gradients of sources, and in `sums` to those of gates as in `gates_back`, and of conductances and reversals, these
-    without the factor w; the first two of the sums are of synapses that have a gate for themselves.
+    Adds to the gradients of sources, and in `sums` to those of conductances and reversals, these without the factor w, and of gates as
+    in `gates_back`: all four in turn for synapses that have a gate for themselves; two of the other gates; two of the other synapses.
     """
     gates, own, shared = wires.gates, wires.synapses, wires.shared
-    owned = (gates.sources, gates.steep, gates.slope, gates.half, own.conductance, own.reversal, seen, g_seen, sums[0], sums[1])
-    carried = (wires.carried, shared.conductance, shared.reversal, opened, g_opened, sums[3])
+    owned = (gates.sources, gates.slope, gates.half, own.conductance, own.reversal, seen, own_opened, g_seen, sums[0])
+    carried = (wires.carried, shared.conductance, shared.reversal, opened, g_opened, sums[2])
     targets_loop(lanes, (g_total, g_current), own.first, owned, shared.first, carried, ())
-    gates_back(lanes, wires.shared_gates, seen, opened, g_opened, g_seen, sums[2])
+    gates_back(lanes, wires.shared_gates, seen, opened, g_opened, g_seen, sums[1])
 
 
 @kernel
@@ -131,52 +130,56 @@ def load_chunk(lanes, t, samples, begin, count, inputs, start, potentials, given
 
 
 @kernel
-def step_back(lanes, neurons, sensory, recurrent, steering, unfolds, part, seen, drive, states, opened, kept, closed, g, g_seen, added):
-    """The adjoint of one sample, from the potentials before it in `states[0]`; adds to `added`, to `g` and to `g_seen`."""
+def step_back(lanes, neurons, sensory, recurrent, steering, unfolds, part, seen, drive, states, opened, tables, kept, closed, sensed, g, g_seen, added):
+    """The adjoint of one sample, from the potentials before it in `states[0]`; adds to `added`, to `g` and to `g_seen`.
+
+    Gates of one synapse alone are kept in as many `tables` as there are, and those of earlier unfolds opened again.
+    """
     conductance, driven, g_potential, g_sensed, g_drove, g_total = drive[0], drive[1], g[POTENTIAL], g[SENSED], g[DROVE], g[TOTAL]
-    g_current, g_steer, g_length, g_opened = g[CURRENT], g[STEERED], g[LENGTH], opened[unfolds]
-    sense(lanes, sensory, seen, closed[0], conductance, driven)
+    g_current, g_steer, g_length, g_opened, count = g[CURRENT], g[STEERED], g[LENGTH], opened[unfolds], len(tables)
+    sense(lanes, sensory, seen, closed[0], (sensed,), conductance, driven)
     for k in range(unfolds):
-        own = kept[k * KEPT : (k + 1) * KEPT]
-        unfold(lanes, neurons, recurrent, steering, part, conductance, driven, states[k], states[k + 1], opened[k], own)
+        own, table = kept[k * KEPT : (k + 1) * KEPT], tables[k % count]
+        unfold(lanes, neurons, recurrent, steering, part, conductance, driven, states[k], states[k + 1], opened[k], (table,), own)
     for k in range(unfolds - 1, -1, -1):
-        before, steer, share, rate = states[k], kept[k * KEPT + STEER], kept[k * KEPT + SHARE], kept[k * KEPT + RATE]
+        before, table, steer, share, rate = states[k], tables[k % count], kept[k * KEPT + STEER], kept[k * KEPT + SHARE], kept[k * KEPT + RATE]
         values = (neurons.capacitance, neurons.reversal, part, before, states[k + 1], conductance, driven, steer, share, rate)
         gradients = (g_potential, g_sensed, g_drove, g_total, g_current, g_steer, g_length, added[0], added[1])
         neurons_loop(lanes, values + gradients, neurons.capacitance.shape[0])
-        synapses_back(lanes, recurrent, before, opened[k], g_total, g_current, g_opened, g_potential, added[6:10])
-        gates_back(lanes, steering, before, steer, g_steer, g_potential, added[10])
-    synapses_back(lanes, sensory, seen, closed[0], g_sensed, g_drove, closed[1], g_seen, added[2:6])
+        if k < unfolds - count:
+            open_gates(lanes, recurrent.gates, before, table)
+        synapses_back(lanes, recurrent, before, opened[k], table, g_total, g_current, g_opened, g_potential, added[5:8])
+        gates_back(lanes, steering, before, steer, g_steer, g_potential, added[8])
+    synapses_back(lanes, sensory, seen, closed[0], sensed, g_sensed, g_drove, closed[1], g_seen, added[2:5])
     g_sensed[:] = 0
     g_drove[:] = 0
 
 
 @kernel
 def sum_rows(width, size, sensory, recurrent, steering, like):
-    """Rows of sums: of two quantities for neurons, of one more, of two for gates and synapses in the order of `Wires`, for steering gates."""
+    """Rows of sums: of two quantities for neurons, of one more; three of `synapses_back` for each kind of synapses; of two for steering gates."""
     two = SUMS if width > 1 else 2
     return (
-        rows(size, two, like).reshape(-1), rows(size, width, like).reshape(-1),
-        rows(sensory.gates.half.shape[0], two, like).reshape(-1), rows(sensory.synapses.reversal.shape[0], two, like).reshape(-1),
+        rows(size, two, like).reshape(-1), rows(size, width, like).reshape(-1), rows(sensory.gates.half.shape[0], width, like).reshape(-1),
         rows(sensory.shared_gates.half.shape[0], two, like).reshape(-1), rows(sensory.shared.reversal.shape[0], two, like).reshape(-1),
-        rows(recurrent.gates.half.shape[0], two, like).reshape(-1), rows(recurrent.synapses.reversal.shape[0], two, like).reshape(-1),
-        rows(recurrent.shared_gates.half.shape[0], two, like).reshape(-1), rows(recurrent.shared.reversal.shape[0], two, like).reshape(-1),
-        rows(steering.half.shape[0], two, like).reshape(-1),
+        rows(recurrent.gates.half.shape[0], width, like).reshape(-1), rows(recurrent.shared_gates.half.shape[0], two, like).reshape(-1),
+        rows(recurrent.shared.reversal.shape[0], two, like).reshape(-1), rows(steering.half.shape[0], two, like).reshape(-1),
     )  # fmt: skip
 
 
 @kernel
-def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, start, elapsed, lengths, unfolds, potentials, given, g_last, g_inputs,
-             g_start, g_elapsed, sums):
+def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, start, elapsed, lengths, unfolds, tables, potentials, given, g_last,
+             g_inputs, g_start, g_elapsed, sums):
     """Run the blocks from `first` up to `end`; arguments as in `forward`, and
 
     Args:
+        tables: of how many unfolds gates of one synapse alone are kept, at least 1.
         given: (batch, time, neurons) gradient of the potentials.
         g_last: (batch, neurons) gradient of the last ones.
         g_inputs, g_start: written, shapes of inputs and start, where there is a sample.
         g_elapsed: written, (batch, time or 1, neurons), or (0, 0, 0) when it is not wanted.
-        sums: eleven float64 arrays to add to: gradients of capacitance and leak conductance; of leak reversal, without its factor; in
-            pairs four of `synapses_back` for sensory synapses, four for those between neurons; those of steering gates.
+        sums: nine float64 arrays to add to: gradients of capacitance and leak conductance; of leak reversal, without its factor; three
+            of `synapses_back` for sensory synapses, three for those between neurons; those of steering gates.
     """  # fmt: skip
     batch, time, features = inputs.shape
     width, size, like, share = len(lanes), start.shape[1], start, inverse(start.dtype.type(unfolds))
@@ -186,6 +189,7 @@ def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, s
     part, drive, g = rows(size, width, like).reshape(-1), apart(2, size * width, like), apart(GRADIENTS, size * width, like)
     closed = apart(2, sensory.shared_gates.half.shape[0] * width, like)
     opened = apart(unfolds + 1, recurrent.shared_gates.half.shape[0] * width, like)
+    sensed, table = rows(1, sensory.gates.half.shape[0] * width, like)[0], apart(tables, recurrent.gates.half.shape[0] * width, like)
     states, kept = apart(unfolds + 1, size * width, like), apart(unfolds * KEPT, size * width, like)
     added = sum_rows(width, size, sensory, recurrent, steering, like)
     kept[:] = 1
@@ -209,7 +213,7 @@ def backward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, s
                         g[POTENTIAL, i * width + lane] = g_last[begin + lane, i]
             add_loop(lanes, (g_given[s], g[POTENTIAL]), size)
             states[0, : size * width] = before[s]
-            step_back(lanes, neurons, sensory, recurrent, steering, unfolds, part, seen[s], drive, states, opened, kept, closed, g, g_seen[s], added)
+            step_back(lanes, neurons, sensory, recurrent, steering, unfolds, part, seen[s], drive, states, opened, table, kept, closed, sensed, g, g_seen[s], added)
             if timed and not steady:
                 for lane in range(count):
                     take_times(width, lane, g[LENGTH], share, g_elapsed[begin + lane, t])

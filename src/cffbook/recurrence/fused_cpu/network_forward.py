@@ -29,8 +29,11 @@ def _open(sources, steep, half, seen, opened) -> None:
     opened.row().store((steep.value() * (seen.row(sources).load() - half.value())).opened())
 
 
-def _own(sources, steep, half, conductance, reversal, seen):
-    part = conductance.value() * (steep.value() * (seen.row(sources).load() - half.value())).opened()
+def _own(sources, steep, half, conductance, reversal, seen, kept=None):
+    gate = (steep.value() * (seen.row(sources).load() - half.value())).opened()
+    if kept is not None:
+        kept.row().store(gate)
+    part = conductance.value() * gate
     return part, part * reversal.value()
 
 
@@ -91,21 +94,24 @@ def open_gates(lanes, gates, seen, opened):
 
 
 @kernel
-def sense(lanes, wires, seen, opened, sensory, driven):
-    """Sensory conductance and current of one sample, from its inputs."""
+def sense(lanes, wires, seen, opened, table, sensory, driven):
+    """Sensory conductance and current of one sample, from its inputs; `table` is as in `unfold`."""
     gates, own, shared = wires.gates, wires.synapses, wires.shared
     open_gates(lanes, wires.shared_gates, seen, opened)
-    owned = (gates.sources, gates.steep, gates.half, own.conductance, own.reversal, seen)
+    owned = (gates.sources, gates.steep, gates.half, own.conductance, own.reversal, seen) + table
     sense_loop(lanes, (), own.first, owned, shared.first, (wires.carried, shared.conductance, shared.reversal, opened), (sensory, driven))
 
 
 @kernel
-def unfold(lanes, neurons, wires, steering, part, sensory, driven, before, after, opened, kept):
-    """One unfold of all neurons, which see each other's potentials of before it."""
+def unfold(lanes, neurons, wires, steering, part, sensory, driven, before, after, opened, table, kept):
+    """One unfold of all neurons, which see each other's potentials of before it.
+
+    `table` is a tuple of the rows in which gates of one synapse alone are kept, or of none.
+    """
     steer, gates, own, shared = kept[STEER], wires.gates, wires.synapses, wires.shared
     open_gates(lanes, steering, before, steer)
     open_gates(lanes, wires.shared_gates, before, opened)
-    owned = (gates.sources, gates.steep, gates.half, own.conductance, own.reversal, before)
+    owned = (gates.sources, gates.steep, gates.half, own.conductance, own.reversal, before) + table
     values = (neurons.capacitance, neurons.leak, neurons.reversal, part, before, after, sensory, driven, steer, kept[SHARE], kept[RATE])
     advance_loop(lanes, (), own.first, owned, shared.first, (wires.carried, shared.conductance, shared.reversal, opened), values)
 
@@ -144,11 +150,11 @@ def forward(first, end, lanes, inputs, neurons, sensory, recurrent, steering, st
                 inputs_in(lanes, inputs, (begin * time + t) * features, time * features, count, seen, samples * features)
             if elapsed.shape[1] > 1:
                 fill_times(lanes, begin, count, t, elapsed, share, part)
-            sense(lanes, sensory, seen[s], sensory_opened, sensory_rows, driven)
+            sense(lanes, sensory, seen[s], sensory_opened, (), sensory_rows, driven)
             for k in range(unfolds):
                 before = states[s] if k == 0 else between[k % 2]
                 after = states[s + 1] if k == unfolds - 1 else between[(k + 1) % 2]
-                unfold(lanes, neurons, recurrent, steering, part, sensory_rows, driven, before, after, opened, kept)
+                unfold(lanes, neurons, recurrent, steering, part, sensory_rows, driven, before, after, opened, (), kept)
             if s == samples - 1:
                 rows_out(lanes, potentials, (begin * time + t - s) * size, time * size, count, states[1:], samples * size)
                 states[0] = states[samples]

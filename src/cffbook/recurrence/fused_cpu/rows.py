@@ -121,14 +121,26 @@ class Array:
             place = self._place(self.step.item, 2, 2 * width)
             place.add(Lanes(builder, shuffle(builder, even, odd, [lane + side * width for lane in range(width) for side in (0, 1)])))
             return
-        halves = [[lane + first + side * width for lane in range(0, width, 2) for side in (0, 1)] for first in (0, 1)]
-        one, two = (Lanes(builder, shuffle(builder, even, odd, half)) for half in halves)
-        self._place(self.step.item, SUMS, SUMS).add(fold(builder, one + two, SUMS))
+        self._place(self.step.item, SUMS, SUMS).add(fold(builder, interleaved(builder, even, odd, 1), SUMS))
+
+    def add_four(self, parts: list[Lanes]) -> None:
+        """Add four quantities, which take turns, to the item's sums, as many numbers as there are sequences."""
+        builder, (one, two, three, four) = self.step.builder, parts
+        both = interleaved(builder, one, two, 1), interleaved(builder, three, four, 1)
+        self.row().add(interleaved(builder, *both, 2))
 
 
 def shuffle(builder, one: Lanes, two: Lanes, order: list[int]):
     """A vector of the numbers at these places of two."""
     return builder.shuffle_vector(one.value, two.value, llvm.Constant(llvm.VectorType(llvm.IntType(32), len(order)), order))
+
+
+def interleaved(builder, one: Lanes, two: Lanes, run: int) -> Lanes:
+    """Sums of neighbouring runs of as many numbers: those of one vector, then those of the other, in turns."""
+    width = one.value.type.count
+    halves = ([at + first + side * width + i for at in range(0, width, 2 * run) for side in (0, 1) for i in range(run)] for first in (0, run))
+    low, high = (Lanes(builder, shuffle(builder, one, two, half)) for half in halves)
+    return low + high
 
 
 def fold(builder, lanes: Lanes, count: int) -> Lanes:

@@ -1,7 +1,7 @@
 """Synapses as the kernels take them: those that have a gate for themselves apart from those that share, or all as if they shared.
 
-A gate that one synapse alone carries is opened where it is needed, and nothing is written. Gates opened beforehand cost memory,
-but neighbours among them can be vector lanes of a sequence that is alone, and an adjoint finds them again.
+A gate that one synapse alone carries is opened where it is needed. Gates opened beforehand have to be written and read, but
+neighbours among them can be vector lanes of a sequence that is alone.
 """
 
 from collections.abc import Sequence
@@ -68,13 +68,18 @@ def _rows(*values: Tensor) -> list:
 
 
 def sums_of(wires: Wires) -> list:
-    """Zeros for the gradients of gates and synapses, first of those with each other for themselves, in the order of `Wires`."""
-    return [np.zeros((2, len(values.half if isinstance(values, Gates) else values.reversal))) for values in wires[:4]]
+    """Zeros for the gradients of synapses and gates in the order in which `gradients` takes them."""
+    return [np.zeros((ways, len(values))) for ways, values in ((4, wires.gates.half), (2, wires.shared_gates.half), (2, wires.shared.reversal))]
 
 
 def gradients(places: Sequence, wires: Wires, sums: Sequence) -> tuple:
-    """Gradients `(2, gates)` and `(2, synapses)` of sums that the kernels have left without their factors, -γ of μ and w of E."""
-    gates, synapses = np.concatenate((sums[0], sums[2]), 1), np.concatenate((sums[1], sums[3]), 1)
+    """Gradients `(2, gates)` and `(2, synapses)` of sums that the kernels have left without their factors, -γ of μ and w of E.
+
+    Args:
+        sums: `(4, synapses)` of synapses that have a gate for themselves, theirs and their gate's; two each of other gates and synapses.
+    """
+    own, others, carrying = sums
+    gates, synapses = np.concatenate((own[2:], others), 1), np.concatenate((own[:2], carrying), 1)
     gates[1] *= -np.concatenate((wires.gates.slope, wires.shared_gates.slope))
     synapses[1] *= np.concatenate((wires.synapses.conductance, wires.shared.conductance))
     if wires.carried is not places[1]:
