@@ -6,7 +6,7 @@ from torch import Tensor
 from cffbook.recurrence.forms import Pairs
 from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refuse
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
-from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
+from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, chunk_of, forward
 from cffbook.recurrence.fused_cpu.pool import share
 
 
@@ -27,7 +27,8 @@ def _forward(
     if batch * time == 0:
         return own, other, last
     arrays = _arrays(lines, values, potential, elapsed, lengths)
-    tail = unfolds, steered, shared, own.numpy(), other.numpy(), last.numpy()
+    none = potential.new_empty(0, 0, 0, 0).numpy()
+    tail = unfolds, steered, shared, False, own.numpy(), other.numpy(), last.numpy(), none
     share(lambda first, end: forward(first, end, *arrays, *tail), _blocks(batch * pairs), batch * time * pairs * unfolds)
     return own, other, last
 
@@ -42,15 +43,24 @@ def _backward(
     g_elapsed = lines.new_zeros((batch, elapsed.shape[1], pairs, 2) if timed else (0, 0, 0, 0))
     sums = torch.zeros(_blocks(batch * pairs), VALUES * LANES, dtype=torch.float64)
     if batch * time:
-        arrays = _arrays(lines, values, potential, elapsed, lengths)
-        given_other = lines.new_empty(0, 0, 0) if given_other is None else given_other
+        lines_, values_, _, times, lengths_ = _arrays(lines, values, potential, elapsed, lengths)
+        nothing = lines.new_empty(0, 0, 0).detach()
+        given_other = nothing if given_other is None else given_other
         gradients = *(each.detach().contiguous().numpy() for each in (given, given_other)), g_start.clone().numpy()
         written = g_lines.reshape(batch, time, pairs, -1).numpy(), g_start.numpy(), g_elapsed.numpy(), sums.numpy()
-        tail = unfolds, steered, shared, own.detach().numpy(), other.detach().numpy(), *gradients, *written
+        marks = _marks(potential, own, other, chunk_of(unfolds)).numpy()
+        arrays = lines_, values_, times, lengths_
+        tail = unfolds, steered, shared, False, marks, nothing.numpy(), nothing.numpy(), *gradients, *written
         share(lambda first, end: backward(first, end, *arrays, *tail), len(sums), 3 * batch * time * pairs * unfolds)
     lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : batch * pairs]
     g_values = lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(values.dtype, memory_format=torch.contiguous_format)
     return g_lines, g_values, g_start, g_elapsed
+
+
+def _marks(potential: Tensor, own: Tensor, other: Tensor, chunk: int) -> Tensor:
+    """Potentials before every `chunk` samples, `(chunks, batch, pairs, 2)`; where sequences have ended, any finite ones do."""
+    before = torch.stack((own[:, chunk - 1 : -1 : chunk], other[:, chunk - 1 : -1 : chunk]), -1).transpose(0, 1)
+    return torch.cat((potential.to(own.dtype)[None], before)).detach().contiguous()
 
 
 def _arrays(lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor) -> tuple:

@@ -9,7 +9,7 @@ from cffbook.recurrence.fused_cpu.arithmetic import gate, inverse, kernel, np, o
 from cffbook.recurrence.fused_cpu.lanes import lane_loop
 
 LANES = 64
-TOGETHER = 2
+CHUNK = 64  # unfolds after which the potentials are marked, so that their adjoint begins there with what it needs in the processor's cache
 
 # Rows of the scratch array. The first 34 are the values of forms.PAIR_VALUES, neuron a and b each.
 C, G, E_LEAK = 0, 2, 4
@@ -223,8 +223,14 @@ def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds
 
 
 @kernel
-def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, own, other, last):
-    """Run the blocks from `first` up to `end`, `TOGETHER` of them side by side in time, so that memory is read in long rows.
+def chunk_of(unfolds):
+    """Samples between two marks."""
+    return max(8, CHUNK // unfolds)
+
+
+@kernel
+def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, turned, own, other, last, marks):
+    """Run the blocks from `first` up to `end`.
 
     Args:
         lines: (batch, time, pairs, 2), or (batch, time, pairs, 1) when `shared`.
@@ -232,17 +238,18 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
         start, last: (batch, pairs, 2); `last` is written.
         elapsed: (batch, time, pairs, 2), any strides; one sample only when it is the same for all.
         lengths: (batch,) real samples.
+        turned: from the last sample to the first.
         own, other: (batch, time, pairs) potentials of neuron a and b, written.
+        marks: (chunks, batch, pairs, 2) potentials before every so many samples, written, or (0, 0, 0, 0) when they are not wanted.
     """
     batch, time, pairs = lines.shape[:3]
-    total, part = batch * pairs, inverse(values.dtype.type(unfolds))
-    w = np.empty((TOGETHER, ROWS * LANES), values.dtype)
-    for group in range(first, end, TOGETHER):
-        blocks = min(TOGETHER, end - group)
-        for g in range(blocks):
-            begin_block(w[g], group + g, total, pairs, values, V, start, elapsed, part)
-        for t in range(time):
-            for g in range(blocks):
-                step_block(w[g], group + g, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other)
-        for g in range(blocks):
-            end_block(w[g], group + g, total, pairs, V, last)
+    total, part, chunk = batch * pairs, inverse(values.dtype.type(unfolds)), chunk_of(unfolds)
+    w = np.empty(ROWS * LANES, values.dtype)
+    for block in range(first, end):
+        begin_block(w, block, total, pairs, values, V, start, elapsed, part)
+        for i in range(time):
+            if i % chunk == 0 and marks.shape[0] > 0:
+                end_block(w, block, total, pairs, V, marks[i // chunk])
+            t = time - 1 - i if turned else i
+            step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other)
+        end_block(w, block, total, pairs, V, last)
