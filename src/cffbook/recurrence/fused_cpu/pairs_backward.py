@@ -9,13 +9,15 @@ from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, k
 from cffbook.recurrence.fused_cpu.lanes import lane_loop
 from cffbook.recurrence.fused_cpu.pairs_forward import (
     C, D, E_IN, E_LEAK, E_REC, E_SELF, G, H, LANES, M_IN, M_REC, M_SELF, M_STEER, OLD, OTHER, ROWS, U, V, VALUES, W_IN, W_REC, W_SELF,
-    Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, chunk_of, end_block, keep, load, load_lines, load_times, store_sample, swap,
+    Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, chunk_of, end_block, keep, load, load_lines, load_times, rows, store_sample, swap,
 )  # fmt: skip
 
 # More rows: gradients of the potential, of the sensory conductance, of an unfold's length, of the input; then of the values.
 GV, GD, GH, GU, CROSS = ROWS, ROWS + 2, ROWS + 4, ROWS + 6, ROWS + 8
-SUM = ROWS + 10
-ALL_ROWS = SUM + VALUES
+# 16 rows are 4,096 bytes in float32: were a row of sums that far from the row of its value, or from what is kept, the processor
+# would take the store of one for that of the other and wait. Odd rows on one side and even ones on the other keep them apart.
+SUM = ROWS + 11
+ALL_ROWS = SUM + VALUES + 1
 # What is kept of an unfold: both potentials, the other one's, the gates, 1 / (C + h ΣG); the next one begins with the potential after it.
 BEFORE, SEEN, S_SELF, S_REC, S_STEER, SHARE = 0, 2, 4, 6, 8, 10
 KEPT = 12
@@ -116,7 +118,7 @@ def sense_again(w, gates):
     """Sensory conductance of both neurons, and their gates."""
     for j in range(2 * LANES):
         s = gate(w[Y_IN * LANES + j] * (w[U * LANES + j] - w[M_IN * LANES + j]))
-        gates[j] = s
+        gates[j], gates[2 * LANES + j] = s, w[U * LANES + j]
         w[D * LANES + j] = w[W_IN * LANES + j] * s
 
 
@@ -124,7 +126,7 @@ def sense_again(w, gates):
 def back_sense(w, gates):
     """The adjoint of the sensory gates: gradients of their values and of the input lines."""
     for j in range(2 * LANES):
-        slope, away, s = w[Y_IN * LANES + j], w[U * LANES + j] - w[M_IN * LANES + j], gates[j]
+        slope, away, s = w[Y_IN * LANES + j], gates[2 * LANES + j] - w[M_IN * LANES + j], gates[j]
         w[(SUM + W_IN) * LANES + j] += w[GD * LANES + j] * s
         dz = w[GD * LANES + j] * w[W_IN * LANES + j] * derivative(slope * away, s)
         w[(SUM + Y_IN) * LANES + j] += dz * away
@@ -187,7 +189,6 @@ def again_block(w, kept, gates, block, t, total, pairs, lines, elapsed, part, le
 def begin_sample(w, waiting, b, t, n, lane, width, lines, shared, elapsed, part, lengths, given_own, given_other):
     """Load what the adjoint of one sample of a segment needs; a padded one takes no part: its gradient waits."""
     at = (b * lines.shape[1] + t) * lines.shape[2] + n
-    load_lines(w, lines, shared, at, lane, width)
     if elapsed.shape[1] > 1:
         load_times(w, elapsed, part, b, t, n, lane, width)
     if t < lengths[b]:
@@ -274,10 +275,10 @@ def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shar
     """
     batch, time, pairs = lines.shape[:3]
     total, part, chunk = batch * pairs, inverse(values.dtype.type(unfolds)), chunk_of(unfolds)
-    w, waiting = np.empty(ALL_ROWS * LANES, values.dtype), np.empty(2 * LANES, values.dtype)
-    sample = unfolds * KEPT * LANES
-    kept = np.ones(chunk * sample + 2 * LANES, values.dtype)  # 1: plain steering gates
-    gates = np.empty((chunk, 2 * LANES), values.dtype)
+    sample, waiting = unfolds * KEPT * LANES, rows(2 * LANES, values.dtype)
+    room = rows((ALL_ROWS + 2) * LANES + chunk * sample, values.dtype)
+    w, kept = room[: ALL_ROWS * LANES], room[ALL_ROWS * LANES :]  # 1: plain steering gates
+    gates = rows(chunk * 4 * LANES, values.dtype).reshape(chunk, 4 * LANES)
     for block in range(first, end):
         begin_block(w, block, total, pairs, values, GV, g_last, elapsed, part)
         for c in range((time - 1) // chunk, -1, -1):

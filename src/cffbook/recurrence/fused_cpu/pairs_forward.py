@@ -24,6 +24,14 @@ ROWS = 46
 
 
 @kernel
+def rows(count, kind):
+    """Ones in memory that begins where a line of the processor's cache does, so that no vector lies across two."""
+    room = np.ones(count + 16, kind)
+    begin = (-room.ctypes.data % 64) // room.itemsize
+    return room[begin : begin + count]
+
+
+@kernel
 def fill(w, values, first, total, pairs):
     """The parameters of the lanes from `first` on; lanes beyond `total` rest at 0."""
     for lane in range(LANES):
@@ -244,7 +252,7 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
     """
     batch, time, pairs = lines.shape[:3]
     total, part, chunk = batch * pairs, inverse(values.dtype.type(unfolds)), chunk_of(unfolds)
-    w = np.empty(ROWS * LANES, values.dtype)
+    w = rows(ROWS * LANES, values.dtype)
     for block in range(first, end):
         begin_block(w, block, total, pairs, values, V, start, elapsed, part)
         for i in range(time):
