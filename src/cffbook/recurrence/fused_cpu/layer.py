@@ -1,233 +1,217 @@
-"""A whole memory layer of independent flip-flops, map, pass over time, map, by pieces of time that stay in the processor's cache.
+"""A whole memory layer of independent flip-flops: map, pass over time, map, by pieces of time that stay in the processor's cache.
 
-Input lines, potentials and their gradients are never there for more than a piece: the way back draws the lines and runs the
-flip-flops once more, from the potentials before every few samples. Kept are these, a small part of the outputs' size.
+Input lines, potentials and their gradients are never there for more than a piece: the way back makes the lines once more and runs
+the flip-flops again from potentials that were marked every few samples. Kept are these marks, a small part of the outputs' size.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.forms import Pairs
 from cffbook.recurrence.fused_cpu.arithmetic import np
 from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refuse
+from cffbook.recurrence.fused_cpu.pairs import roomy, sum_lanes
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
 from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, chunk_of, forward
-from cffbook.recurrence.fused_cpu.pool import share
+from cffbook.recurrence.fused_cpu.pool import alone, share
 
-ROWS = 512  # samples of all sequences in a piece
+ROWS = 1024  # samples of all sequences in a piece, whose arrays then fill a core's second cache in float32 at 128 flip-flops
 
 
-class Maps(NamedTuple):
-    """Weights and biases of the map from inputs to lines, and of that from potentials to outputs, and which potentials these are.
+class Way:
+    """One direction of time: its flip-flops, what maps to and from them, and how sequences and samples are cut.
 
     Args:
-        to_lines, lines_bias: `(lines, d_model)` and `(lines,)`, as in `nn.Linear`.
-        to_outputs, outputs_bias: `(d_model, held)` and `(d_model,)`.
-        both: the potentials of both neurons, side by side for each pair, are held; else those of the first ones.
+        k: 0 for time as it runs, 1 for backwards in time.
+        layer: the operator's arguments, detached.
     """
 
-    to_lines: Tensor
-    lines_bias: Tensor
-    to_outputs: Tensor
-    outputs_bias: Tensor
-    both: bool
+    def __init__(self, k: int, inputs, values, w_in, b_in, w_out, elapsed, lengths, unfolds, steered, shared, ways):
+        self.inputs, self.turned, self.pairs = inputs, k == 1, values.shape[1] // ways
+        self.part, lines = slice(k * self.pairs, (k + 1) * self.pairs), w_in.shape[0] // values.shape[1]
+        self.rows = slice(self.part.start * lines, self.part.stop * lines)
+        self.w_in, self.b_in, self.size = w_in[self.rows], b_in[self.rows], self.pairs * lines
+        self.readers = [each[:, self.part].contiguous() for each in w_out.unflatten(1, (values.shape[1], -1)).unbind(2)]
+        self.values, self.lengths = values[:, self.part].contiguous().numpy(), lengths.numpy()
+        self.times = elapsed.expand(inputs.shape[0], -1, self.pairs, 2).numpy()
+        self.options = unfolds, steered, shared, self.turned
+        self.chunks, self.samples, self.together = cut(inputs.shape[0], self.pairs, unfolds)
 
-
-def run(form: Pairs, unfolds: int, maps: Maps, ways: int, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None):
-    """Outputs `(batch, time, d_model)` and the last potentials; `ways` is 2 where the second half of the pairs runs backwards in time."""
-    if lengths is None:
-        lengths = torch.full((inputs.shape[0],), inputs.shape[1])
-    arguments = inputs, form.values, *maps[:4], potential, elapsed, lengths
-    return fused_layer(*arguments, unfolds, form.steered, form.shared, maps.both, ways)[:2]
-
-
-def roomy(*shape: int, like: Tensor) -> Tensor:
-    """An empty tensor in memory that the system hands out by large pages, which numpy asks it for."""
-    return torch.from_numpy(np.empty(shape, {torch.float32: np.float32, torch.float64: np.float64}[like.dtype]))
-
-
-class _Way:
-    """One direction of time: its flip-flops, and what maps to and from them."""
-
-    def __init__(self, k: int, ways: int, both: bool, w_in, b_in, values, w_out, potential):
-        pairs = values.shape[1]
-        self.part = slice(k * pairs // ways, (k + 1) * pairs // ways)
-        self.turned, self.pairs, self.lines = k == 1, pairs // ways, w_in.shape[0] // pairs
-        rows = slice(self.part.start * self.lines, self.part.stop * self.lines)
-        self.rows, self.w_in, self.b_in = rows, w_in[rows], b_in[rows]
-        self.values = values[:, self.part].contiguous().numpy()
-        self.readers = [each[:, self.part].contiguous() for each in w_out.unflatten(1, (pairs, -1)).unbind(2)]
-        self.potential = potential[:, self.part]
-
-
-class _Pieces:
-    """How sequences and samples are cut."""
-
-    def __init__(self, batch: int, time: int, pairs: int, unfolds: int):
-        self.batch, self.time, self.chunk = batch, time, chunk_of(unfolds)
-        self.together = min(batch, max(1, 2 * LANES // pairs))
-        self.samples = max(1, ROWS // self.together // self.chunk) * self.chunk
-        self.count = -(-time // self.samples)
-        self.marks = self.count * self.samples // self.chunk
-
-    def each(self, turned: bool):
-        """Number, first sample and end of every piece."""
-        for k in range(self.count):
-            first, end = k * self.samples, min(self.time, (k + 1) * self.samples)
-            yield k, *((self.time - end, self.time - first) if turned else (first, end))
-
-    def groups(self, first: int, end: int):
-        """First sequence and end of every group."""
+    def groups(self, first: int, end: int) -> Iterator[slice]:
+        """Sequences from `first` up to `end`, so many together that they fill the lanes."""
         for begin in range(first, end, self.together):
-            yield begin, min(end, begin + self.together)
+            yield slice(begin, min(end, begin + self.together))
 
-    def at(self, marks: Tensor, k: int, first: int, end: int, pairs: int) -> Tensor:
-        """The marks `(chunks, sequences, pairs, 2)` of a piece of a group."""
-        chunks = self.samples // self.chunk
-        size = (end - first) * pairs * 2
-        flat = marks.view(-1)[first * self.marks * pairs * 2 :]
-        return flat[k * chunks * size : (k + 1) * chunks * size].view(chunks, end - first, pairs, 2)
+    def pieces(self) -> list[slice]:
+        """Samples of every piece, in the order in which time runs here."""
+        time = self.inputs.shape[1]
+        found = [slice(begin, min(time, begin + self.samples)) for begin in range(0, time, self.samples)]
+        return [slice(time - each.stop, time - each.start) for each in found] if self.turned else found
+
+    def room(self, *sizes: int) -> list[Tensor]:
+        """Memory for arrays of a piece with so many numbers a sample."""
+        return [self.inputs.new_empty(self.together * self.samples, size) for size in sizes]
+
+    def lines(self, group: slice, piece: slice, target: Tensor) -> None:
+        """The input lines of a piece."""
+        inputs = self.inputs[group, piece]
+        torch.baddbmm(self.b_in, inputs, self.w_in.t().expand(len(inputs), -1, -1), out=target)
+
+    def arrays(self, group: slice, piece: slice, lines: Tensor) -> tuple:
+        """What both kernels need: lines `(sequences, samples, pairs, lines)`, times and lengths of a piece."""
+        times = self.times[group, piece] if self.times.shape[1] > 1 else self.times[group]
+        lengths = np.clip(self.lengths[group] - piece.start, 0, piece.stop - piece.start)
+        return lines.unflatten(2, (self.pairs, -1)).numpy(), times, lengths
+
+    def marks(self, marks: Tensor, group: slice, k: int) -> np.ndarray:
+        """Those of piece `k` of a group, `(chunks, sequences, pairs, 2)`, from `marks` `(batch, chunks of all pieces, pairs, 2)`."""
+        sequences = group.stop - group.start
+        size = sequences * self.chunks
+        return marks[group].view(-1, self.pairs, 2)[k * size : (k + 1) * size].view(self.chunks, sequences, self.pairs, 2).numpy()
 
 
-def _shape(buffer: Tensor, *shape: int) -> Tensor:
-    return buffer[: shape[0] * shape[1] * shape[2]].view(shape)
+def cut(batch: int, pairs: int, unfolds: int) -> tuple[int, int, int]:
+    """Chunks between marks in a piece, its samples, and how many sequences go together."""
+    together = max(1, min(batch, 2 * LANES // pairs))
+    chunks = max(1, ROWS // together // chunk_of(unfolds))
+    return chunks, chunks * chunk_of(unfolds), together
 
 
-def _serve(pieces: _Pieces, work, size: int) -> None:
-    """Call `work(first, end, share)` on sequences, several at a time where that keeps all threads busy."""
-    workers = torch.get_num_threads()
-    if workers > 1 and -(-pieces.batch // workers) * workers <= 1.25 * pieces.batch:
-        share(lambda first, end: work(first, end, _alone), pieces.batch, size)
+def _marked(batch: int, time: int, pairs: int, unfolds: int, ways: int) -> tuple[int, ...]:
+    """The shape of all marks."""
+    chunks, samples, _ = cut(batch, pairs, unfolds)
+    return ways, batch, -(-time // samples) * chunks, pairs, 2
+
+
+def _of(room: list[Tensor], group: slice, piece: slice) -> list[Tensor]:
+    """Arrays `(sequences, samples, numbers)` of a piece, which may be smaller than the largest."""
+    sequences, samples = group.stop - group.start, piece.stop - piece.start
+    return [each[: sequences * samples].view(sequences, samples, -1) for each in room]
+
+
+def _serve(work: Callable, batch: int, size: int) -> None:
+    """Call `work(first, end, share)` on sequences, as many at a time as there are threads where that keeps all of them busy."""
+    threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    def body(first: int, end: int) -> None:
+        with torch.inference_mode(inference):  # other threads do not know
+            work(first, end, alone)
+
+    if threads > 1 and -(-batch // threads) * threads <= 1.25 * batch:
+        share(body, batch, size)
     else:
-        work(0, pieces.batch, share)
-
-
-def _alone(kernel, parts: int, work: int) -> None:
-    kernel(0, parts)
+        work(0, batch, share)
 
 
 def _forward(
     inputs: Tensor, values: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, potential: Tensor, elapsed: Tensor,
-    lengths: Tensor, unfolds: int, steered: bool, shared: bool, both: bool, ways: int,
+    lengths: Tensor, unfolds: int, steered: bool, shared: bool, ways: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Outputs, the last potentials, and marks."""
-    inputs, values, w_in, b_in, w_out, b_out, potential, elapsed = (
-        each.detach() for each in (inputs.contiguous(), values, w_in, b_in, w_out, b_out, potential, elapsed)
-    )
-    batch, time, width = inputs.shape
-    directions = [_Way(k, ways, both, w_in, b_in, values, w_out, potential) for k in range(ways)]
-    pairs = directions[0].pairs
-    pieces = _Pieces(batch, time, pairs, unfolds)
-    outputs, last = roomy(batch, time, w_out.shape[0], like=inputs), potential.clone(memory_format=torch.contiguous_format)
-    marks = inputs.new_empty(ways, batch, pieces.marks, pairs, 2)
-    times = elapsed.expand(batch, -1, pairs, 2).numpy()
-    lengths = lengths.numpy()
+    """Outputs `(batch, time, d_model)`, the last potentials, and marks."""
+    inputs, *rest = _detached(inputs, values, w_in, b_in, w_out, elapsed, lengths)
+    b_out, potential = _detached(b_out, potential)
+    batch, time, _ = inputs.shape
+    outputs, last = roomy(batch, time, w_out.shape[0], like=inputs), torch.empty_like(potential, memory_format=torch.contiguous_format)
+    marks = inputs.new_zeros(_marked(batch, time, values.shape[1] // ways, unfolds, ways))
 
-    def work(begin: int, stop: int, share) -> None:
-        rows = pieces.together * pieces.samples
-        room = [inputs.new_empty(rows * size) for size in (pairs * directions[0].lines, pairs, pairs)]
-        for way, marked in zip(directions, marks, strict=True):
-            to_lines, readers = way.w_in.t(), [each.t() for each in way.readers]
-            for a, b in pieces.groups(begin, stop):
-                state = way.potential[a:b].clone(memory_format=torch.contiguous_format)
-                for k, s, e in pieces.each(way.turned):
-                    n, c = b - a, e - s
-                    lines, own, other = (_shape(each, n, c, size) for each, size in zip(room, (pairs * way.lines, pairs, pairs), strict=True))
-                    torch.baddbmm(way.b_in, inputs[a:b, s:e], to_lines.expand(n, -1, -1), out=lines)
-                    arrays = (
-                        lines.view(n, c, pairs, way.lines).numpy(), way.values, state.numpy(), times[a:b, s:e] if times.shape[1] > 1 else times[a:b],
-                        np.clip(lengths[a:b] - s, 0, c), unfolds, steered, shared, way.turned, own.numpy(), other.numpy(), state.numpy(),
-                        pieces.at(marked, k, a, b, pairs).numpy(),
-                    )
-                    share(lambda f, g, arrays=arrays: forward(f, g, *arrays), -(-n * pairs // LANES), n * c * pairs * unfolds)
-                    target = outputs[a:b, s:e]
-                    for held, reader, first in zip((own, other), readers, (not way.turned, False), strict=False):
-                        torch.baddbmm(b_out if first else target, held, reader.expand(n, -1, -1), out=target)
-                last[a:b, way.part] = state
+    def work(first: int, end: int, share: Callable) -> None:
+        for k in range(ways):
+            way = Way(k, inputs, *rest, unfolds, steered, shared, ways)
+            room = way.room(way.size, way.pairs, way.pairs)
+            for group in way.groups(first, end):
+                state = potential[group, way.part].clone(memory_format=torch.contiguous_format)
+                for i, piece in enumerate(way.pieces()):
+                    lines, *held = _of(room, group, piece)
+                    way.lines(group, piece, lines)
+                    shaped, times, real = way.arrays(group, piece, lines)
+                    kept = (*(each.numpy() for each in held), state.numpy(), way.marks(marks[k], group, i))
+                    arrays = shaped, way.values, state.numpy(), times, real, *way.options, *kept
+                    share(_part(forward, arrays), _blocks(shaped), lines.numel() * unfolds)
+                    target = outputs[group, piece]
+                    for j, (each, reader) in enumerate(zip(held, way.readers, strict=False)):
+                        torch.baddbmm(b_out if k == j == 0 else target, each, reader.t().expand(len(each), -1, -1), out=target)
+                last[group, way.part] = state
 
-    _serve(pieces, work, batch * time * pairs * unfolds * ways)
+    _serve(work, batch, batch * time * values.shape[1] * unfolds)
     return outputs, last, marks
 
 
 def _backward(
     given: Tensor, g_last: Tensor, inputs: Tensor, values: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, elapsed: Tensor,
-    lengths: Tensor, marks: Tensor, unfolds: int, steered: bool, shared: bool, both: bool, ways: int,
+    lengths: Tensor, marks: Tensor, unfolds: int, steered: bool, shared: bool, ways: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of inputs, values, the maps' weights and biases, and the potential."""
-    given, g_last, inputs, values, w_in, b_in, w_out, elapsed, marks = (
-        each.detach() for each in (given, g_last, inputs.contiguous(), values, w_in, b_in, w_out, elapsed, marks)
-    )
+    """Gradients of inputs, values, both maps' weights and biases, and potential."""
+    inputs, *rest = _detached(inputs, values, w_in, b_in, w_out, elapsed, lengths)
+    given, g_last, marks = _detached(given, g_last, marks)
     batch, time, width = inputs.shape
-    directions = [_Way(k, ways, both, w_in, b_in, values, w_out, g_last) for k in range(ways)]
-    pairs = directions[0].pairs
-    pieces = _Pieces(batch, time, pairs, unfolds)
-    g_inputs, g_start = roomy(batch, time, width, like=inputs), torch.empty_like(g_last, memory_format=torch.contiguous_format)
-    times = elapsed.expand(batch, -1, pairs, 2).numpy()
-    lengths = lengths.numpy()
-    nothing, untimed = inputs.new_empty(0, 0, 0).numpy(), inputs.new_empty(0, 0, 0, 0).numpy()
-    results = []
+    g_inputs, g_start = roomy(batch, time, width, like=inputs), g_last.clone(memory_format=torch.contiguous_format)
+    found: list[dict[int, tuple[Tensor, ...]]] = [{} for _ in range(ways)]
 
-    def work(begin: int, stop: int, share) -> None:
-        rows, size = pieces.together * pieces.samples, pairs * directions[0].lines
-        room = [inputs.new_empty(rows * each) for each in (size, pairs, pairs, pairs, pairs, w_out.shape[0])]
-        g_w_in, g_b_in, g_w_out = torch.zeros_like(w_in), torch.zeros_like(b_in), [torch.zeros(w_out.shape[0], values.shape[1], dtype=w_out.dtype) for _ in range(1 + both)]
-        g_b_out = w_out.new_zeros(w_out.shape[0])
-        g_values = torch.zeros_like(values)
-        ones = inputs.new_ones(rows)
-        for way, marked in zip(directions, marks, strict=True):
-            to_lines = way.w_in.t()
-            for a, b in pieces.groups(begin, stop):
-                n = b - a
-                blocks = -(-n * pairs // LANES)
-                sums = torch.zeros(blocks, VALUES * LANES, dtype=torch.float64)
-                state = way.potential[a:b].clone(memory_format=torch.contiguous_format)
-                for k, s, e in reversed(list(pieces.each(way.turned))):
-                    c = e - s
-                    lines, own, other, g_own, g_other, out = (_shape(each, n, c, m) for each, m in zip(room, (size, pairs, pairs, pairs, pairs, w_out.shape[0]), strict=True))
-                    x = inputs[a:b, s:e]
-                    out.copy_(given[a:b, s:e])
-                    torch.baddbmm(way.b_in, x, to_lines.expand(n, -1, -1), out=lines)
-                    for g, reader in zip((g_own, g_other), way.readers, strict=False):
-                        torch.bmm(out, reader.expand(n, -1, -1), out=g)
-                    shaped = lines.view(n, c, pairs, way.lines).numpy()
-                    arrays = (
-                        shaped, way.values, times[a:b, s:e] if times.shape[1] > 1 else times[a:b], np.clip(lengths[a:b] - s, 0, c),
-                        unfolds, steered, shared, way.turned, pieces.at(marked, k, a, b, pairs).numpy(), own.numpy(), other.numpy(),
-                        g_own.numpy(), g_other.numpy() if both else nothing, state.numpy(), shaped, state.numpy(), untimed, sums.numpy(),
-                    )
-                    share(lambda f, g, arrays=arrays: backward(f, g, *arrays), blocks, 3 * n * c * pairs * unfolds)
-                    flat, flat_out = lines.view(n * c, size), out.view(n * c, -1)
-                    for held, g_w in zip((own, other), g_w_out, strict=False):
-                        g_w[:, way.part].addmm_(flat_out.t(), held.view(n * c, pairs))
-                    g_b_in[way.rows].addmv_(flat.t(), ones[: n * c])
-                    if not way.turned:
-                        g_b_out.addmv_(flat_out.t(), ones[: n * c])
-                    torch.addbmm(g_w_in[way.rows], lines.transpose(1, 2), x, out=g_w_in[way.rows])
-                    target = g_inputs[a:b, s:e]
-                    if way.turned:
-                        torch.baddbmm(target, lines, way.w_in.expand(n, -1, -1), out=target)
-                    else:
-                        torch.bmm(lines, way.w_in.expand(n, -1, -1), out=target)
-                g_start[a:b, way.part] = state
-                lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : n * pairs]
-                g_values[:, way.part] += lanes.reshape(-1, 2, n, pairs).sum(2).transpose(1, 2).to(values.dtype)
-        results.append((g_values, g_w_in, g_b_in, torch.stack(g_w_out, 2).flatten(1), g_b_out))
+    def work(first: int, end: int, share: Callable) -> None:
+        for k in range(ways):
+            way = Way(k, inputs, *rest, unfolds, steered, shared, ways)
+            found[k][first] = _back(way, first, end, share, given, marks[k], g_inputs, g_start)
 
-    _serve(pieces, work, 3 * batch * time * pairs * unfolds * ways)
-    return g_inputs, *(sum(each) for each in zip(*results, strict=True)), g_start
+    _serve(work, batch, 3 * batch * time * values.shape[1] * unfolds)
+    summed = [[sum(each) for each in zip(*(one[first] for first in sorted(one)), strict=True)] for one in found]
+    g_values, g_w_in, g_b_in, g_w_out = (torch.cat(each, d) for each, d in zip(zip(*(one[:4] for one in summed), strict=True), (1, 0, 0, 1), strict=True))
+    return g_inputs, g_values, g_w_in, g_b_in, g_w_out.flatten(1), summed[0][4], g_start
 
 
-def _like_forward(inputs, values, w_in, b_in, w_out, b_out, potential, elapsed, lengths, unfolds, steered, shared, both, ways):
-    pieces = _Pieces(inputs.shape[0], inputs.shape[1], values.shape[1] // ways, unfolds)
-    last = torch.empty_like(potential, memory_format=torch.contiguous_format)
-    marks = inputs.new_empty(ways, inputs.shape[0], pieces.marks, values.shape[1] // ways, 2)
-    return inputs.new_empty(*inputs.shape[:2], w_out.shape[0]), last, marks
+def _back(way: Way, first: int, end: int, share: Callable, given: Tensor, marks: Tensor, g_inputs: Tensor, g_start: Tensor) -> tuple[Tensor, ...]:
+    """One direction back over some sequences: gradients of values, weights and biases; those of inputs and potentials are written."""
+    g_w_in, g_b_in, g_b_out = torch.zeros_like(way.w_in), torch.zeros_like(way.b_in), given.new_zeros(given.shape[2])
+    g_readers, g_values = [torch.zeros_like(each) for each in way.readers], torch.zeros(way.values.shape, dtype=given.dtype)
+    room, ones = way.room(way.size, given.shape[2], *(way.pairs,) * 4), given.new_ones(way.samples * way.together)
+    none, untimed = given.new_empty(0, 0, 0).numpy(), given.new_empty(0, 0, 0, 0).numpy()
+    for group in way.groups(first, end):
+        state = g_start[group, way.part].contiguous()
+        sums = torch.zeros(-(-len(state) * way.pairs // LANES), VALUES * LANES, dtype=torch.float64)
+        for i, piece in reversed(list(enumerate(way.pieces()))):
+            lines, out, *held, g_own, g_other = _of(room, group, piece)
+            inputs, target, flat, several = way.inputs[group, piece], g_inputs[group, piece], slice(lines.shape[0] * lines.shape[1]), len(lines)
+            way.lines(group, piece, lines)
+            out.copy_(given[group, piece])
+            for each, reader in zip((g_own, g_other), way.readers, strict=False):
+                torch.bmm(out, reader.expand(several, -1, -1), out=each)
+            shaped, times, real = way.arrays(group, piece, lines)
+            potentials = (*(each.numpy() for each in held), g_own.numpy(), g_other.numpy() if len(way.readers) > 1 else none)
+            written = state.numpy(), shaped, state.numpy(), untimed, sums.numpy()
+            arrays = shaped, way.values, times, real, *way.options, way.marks(marks, group, i), *potentials, *written
+            share(_part(backward, arrays), len(sums), 3 * lines.numel() * way.options[0])
+            for each, g in zip(held, g_readers, strict=False):
+                g.addmm_(out.flatten(0, 1).t(), each.flatten(0, 1))
+            g_b_out.addmv_(out.flatten(0, 1).t(), ones[flat])
+            g_b_in.addmv_(lines.flatten(0, 1).t(), ones[flat])
+            torch.addbmm(g_w_in, lines.transpose(1, 2), inputs, out=g_w_in)
+            torch.baddbmm(target, lines, way.w_in.expand(several, -1, -1), beta=float(way.turned), out=target)
+        g_start[group, way.part] = state
+        g_values += sum_lanes(sums, several, way.pairs, given.dtype)
+    return g_values, g_w_in, g_b_in, torch.stack(g_readers, 2), g_b_out
 
 
-def _like_backward(given, g_last, inputs, values, w_in, b_in, w_out, elapsed, lengths, marks, unfolds, steered, shared, both, ways):
-    return (*(each.new_empty(each.shape) for each in (inputs, values, w_in, b_in, w_out)), w_out.new_empty(w_out.shape[0]), g_last.new_empty(g_last.shape))
+def _detached(*tensors: Tensor) -> list[Tensor]:
+    """Arrays that autograd does not follow, in rows; nothing is copied that is so already."""
+    return [each.detach().contiguous() for each in tensors]
+
+
+def _part(kernel: Callable, arrays: tuple) -> Callable[[int, int], None]:
+    return lambda first, end: kernel(first, end, *arrays)
+
+
+def _blocks(lines: np.ndarray) -> int:
+    return -(-lines.shape[0] * lines.shape[2] // LANES)
+
+
+def _like_forward(inputs, values, w_in, b_in, w_out, b_out, potential, elapsed, lengths, unfolds, steered, shared, ways):
+    marks = inputs.new_empty(_marked(*inputs.shape[:2], values.shape[1] // ways, unfolds, ways))
+    return inputs.new_empty(*inputs.shape[:2], w_out.shape[0]), potential.new_empty(potential.shape), marks
+
+
+def _like_backward(given, g_last, inputs, values, w_in, b_in, w_out, elapsed, lengths, marks, unfolds, steered, shared, ways):
+    like = inputs, values, w_in, b_in, w_out, w_out[:, 0], g_last
+    return tuple(each.new_empty(each.shape) for each in like)
 
 
 fused_layer = operator("fused_layer", _forward, _like_forward)
@@ -235,16 +219,13 @@ fused_layer_backward = operator("fused_layer_backward", _backward, _like_backwar
 
 
 def _keep(ctx, inputs, output):
-    *tensors, ctx.unfolds, ctx.steered, ctx.shared, ctx.both, ctx.ways = inputs
-    x, values, w_in, b_in, w_out, _, _, elapsed, lengths = tensors
-    ctx.save_for_backward(x, values, w_in, b_in, w_out, elapsed, lengths, output[2])
+    values_and_maps, elapsed, lengths, ctx.options = inputs[:5], inputs[7], inputs[8], inputs[9:]
+    ctx.save_for_backward(*values_and_maps, elapsed, lengths, output[2])
     ctx.mark_non_differentiable(output[2])
 
 
 def _differentiate(ctx, given, last, _):
-    options = ctx.unfolds, ctx.steered, ctx.shared, ctx.both, ctx.ways
-    g_inputs, g_values, g_w_in, g_b_in, g_w_out, g_b_out, g_start = fused_layer_backward(given, last, *ctx.saved_tensors, *options)
-    return g_inputs, g_values, g_w_in, g_b_in, g_w_out, g_b_out, g_start, *(None,) * 7
+    return *fused_layer_backward(given, last, *ctx.saved_tensors, *ctx.options), *(None,) * 6
 
 
 differentiate("fused_layer", _differentiate, _keep)

@@ -9,7 +9,7 @@ from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, k
 from cffbook.recurrence.fused_cpu.lanes import lane_loop
 from cffbook.recurrence.fused_cpu.pairs_forward import (
     C, D, E_IN, E_LEAK, E_REC, E_SELF, G, H, LANES, M_IN, M_REC, M_SELF, M_STEER, OLD, OTHER, ROWS, U, V, VALUES, W_IN, W_REC, W_SELF,
-    Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, chunk_of, end_block, keep, load, load_lines, load_times, rows, store_sample, swap,
+    Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, chunk_of, end_block, keep, load_block, load_lines, load_times, rows, store_sample, swap,
 )  # fmt: skip
 
 # More rows: gradients of the potential, of the sensory conductance, of an unfold's length, of the input; then of the values.
@@ -180,8 +180,12 @@ def again_block(w, kept, gates, block, t, total, pairs, lines, elapsed, part, le
         at = (b * lines.shape[1] + t) * pairs + n
         if t >= lengths[b]:
             keep(w, V, OLD, lane, width)
-        elif held.shape[0] > 0:
-            store_sample(w, V, held, other, at, lane, width)
+        if held.shape[0] > 0:
+            if t < lengths[b]:
+                store_sample(w, V, held, other, at, lane, width)
+            else:
+                held[b, t, n : n + width] = 0
+                other[b, t, n : n + width] = 0
         lane += width
 
 
@@ -266,7 +270,7 @@ def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shar
 
     Args:
         marks: (chunks, batch, pairs, 2) as `forward` has left them.
-        held, other: (batch, time, pairs) potentials, written where samples are real, or (0, 0, 0) when they are not wanted.
+        held, other: (batch, time, pairs) potentials, written, or (0, 0, 0) when they are not wanted.
         given_own, given_other: (batch, time, pairs) gradients of the potentials; the second may be (0, 0, 0) when it is 0.
         g_last: (batch, pairs, 2) gradient of the last ones.
         g_lines, g_start: written, shapes of lines and start; they may be lines and g_last themselves.
@@ -282,7 +286,7 @@ def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shar
     for block in range(first, end):
         begin_block(w, block, total, pairs, values, GV, g_last, elapsed, part)
         for c in range((time - 1) // chunk, -1, -1):
-            restore_block(w, block, total, pairs, marks[c])
+            load_block(w, block, total, pairs, V, marks[c])
             count = min(chunk, time - c * chunk)
             for i in range(count):
                 t = time - 1 - c * chunk - i if turned else c * chunk + i
@@ -299,18 +303,6 @@ def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shar
         end_block(w, block, total, pairs, GV, g_start)
         if g_elapsed.shape[0] > 0 and elapsed.shape[1] == 1:
             steady_times(w, block, total, pairs, g_elapsed, part)
-
-
-@kernel
-def restore_block(w, block, total, pairs, source):
-    """Load the potentials of a block from `source` (batch, pairs, 2)."""
-    begin, count = block * LANES, min(LANES, total - block * LANES)
-    lane = 0
-    while lane < count:
-        b, n = (begin + lane) // pairs, (begin + lane) % pairs
-        width = min(pairs - n, count - lane)
-        load(w, V, source, b, n, lane, width)
-        lane += width
 
 
 @kernel

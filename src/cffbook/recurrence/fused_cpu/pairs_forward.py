@@ -83,13 +83,6 @@ copy, set_reset, one_line = lane_loop(_copy), lane_loop(_lines, (2, 1, 1)), lane
 
 
 @kernel
-def load_sample(w, row, own, other, at, lane, count):
-    """Both neurons of a segment at one sample, which begins at index `at` of `own` and `other`."""
-    copy((own, w), (at, row * LANES + lane), count, ())
-    copy((other, w), (at, (row + 1) * LANES + lane), count, ())
-
-
-@kernel
 def store_sample(w, row, own, other, at, lane, count):
     """Both neurons of a segment into one sample, which begins at index `at` of `own` and `other`."""
     copy((w, own), (row * LANES + lane, at), count, ())
@@ -182,6 +175,18 @@ def begin_block(w, block, total, pairs, values, row, source, elapsed, part):
         width = min(pairs - n, count - lane)
         load(w, row, source, b, n, lane, width)
         load_times(w, elapsed, part, b, 0, n, lane, width)
+        lane += width
+
+
+@kernel
+def load_block(w, block, total, pairs, row, source):
+    """Load the potential of a block from `source` (batch, pairs, 2)."""
+    begin, count = block * LANES, min(LANES, total - block * LANES)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        load(w, row, source, b, n, lane, width)
         lane += width
 
 
