@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from cffbook.recurrence.fused_cpu.arithmetic import np
 from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refuse
@@ -167,10 +168,11 @@ def _back(way: Way, first: int, end: int, share: Callable, given: Tensor, marks:
     none, untimed = given.new_empty(0, 0, 0).numpy(), given.new_empty(0, 0, 0, 0).numpy()
     for group in way.groups(first, end):
         state = g_start[group, way.part].contiguous()
-        sums = torch.zeros(-(-len(state) * way.pairs // LANES), VALUES * LANES, dtype=torch.float64)
+        several = len(state)
+        sums = torch.zeros(-(-several * way.pairs // LANES), VALUES * LANES, dtype=torch.float64)
         for i, piece in reversed(list(enumerate(way.pieces()))):
             lines, out, *held, g_own, g_other = _of(room, group, piece)
-            inputs, target, flat, several = way.inputs[group, piece], g_inputs[group, piece], slice(lines.shape[0] * lines.shape[1]), len(lines)
+            inputs, target, flat = way.inputs[group, piece], g_inputs[group, piece], slice(several * (piece.stop - piece.start))
             way.lines(group, piece, lines)
             out.copy_(given[group, piece])
             for each, reader in zip((g_own, g_other), way.readers, strict=False):
@@ -228,5 +230,17 @@ def _differentiate(ctx, given, last, _):
     return *fused_layer_backward(given, last, *ctx.saved_tensors, *ctx.options), *(None,) * 6
 
 
+def _products(inputs, values, w_in, b_in, w_out, *rest, out_shape=None) -> int:
+    """Operations of the two products, for PyTorch's counter, which gives shapes."""
+    return 2 * inputs[0] * inputs[1] * (w_in[0] * w_in[1] + w_out[0] * w_out[1])
+
+
+def _products_backward(given, g_last, inputs, values, w_in, b_in, w_out, *rest, out_shape=None) -> int:
+    """Two products for each one, and the input lines once more."""
+    return 2 * inputs[0] * inputs[1] * (3 * w_in[0] * w_in[1] + 2 * w_out[0] * w_out[1])
+
+
 differentiate("fused_layer", _differentiate, _keep)
 refuse("fused_layer_backward")
+register_flop_formula(torch.ops.cffbook.fused_layer)(_products)
+register_flop_formula(torch.ops.cffbook.fused_layer_backward)(_products_backward)
