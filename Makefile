@@ -1,4 +1,5 @@
 # make book    the environment, one live run, the book           -> _build/html/index.html
+# make pdf     the chapters as a PDF, with pictures in place of what is live; needs xelatex, latexmk, xindy and chromium
 # make test    the environment, every test
 # make env     the environment alone (.venv, pinned by requirements.txt)
 # make notebooks   execute every chapter and notebook in place (after a change in src/ or results/)
@@ -14,11 +15,18 @@ READY := $(VENV)/.ready
 export PLOTLY_RENDERER := plotly_mimetype
 export OMP_NUM_THREADS := 1
 
-.PHONY: book test test-notebooks env notebooks live wheel clean
+.PHONY: book pdf test test-notebooks env notebooks live wheel clean
 .DELETE_ON_ERROR:
 
 book: live
 	$(BIN)/jupyter-book build $(BOOK_FLAGS) book/
+
+pdf: live
+	@for tool in xelatex latexmk xindy; do command -v $$tool > /dev/null || \
+		{ echo "expected $$tool to be installed: apt-get install texlive-xetex texlive-latex-extra latexmk xindy fonts-freefont-otf chromium"; exit 1; }; done
+	$(BIN)/jupyter-book build --builder pdflatex book/
+	cp _build/latex/cffbook.pdf _build/cffbook.pdf
+	@echo "the book is in _build/cffbook.pdf"
 
 live: $(READY)
 	mkdir -p runs

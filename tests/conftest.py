@@ -59,6 +59,15 @@ def pages(strict_build: subprocess.CompletedProcess) -> Path:
 
 
 @pytest.fixture(scope="session")
+def built() -> Path:
+    """The pages that `make book` has left, as they are; nothing is built for the tests that look at them."""
+    folder = ROOT / "_build" / "html"
+    if not (folder / "index.html").is_file():
+        pytest.skip("no built book in _build/html: make book")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def site(pages: Path) -> Iterator[str]:
     """The address, on this machine alone, of the built pages."""
     handler = functools.partial(QuietHandler, directory=str(pages))

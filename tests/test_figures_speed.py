@@ -62,6 +62,7 @@ def test_comparisons_that_must_not_stand_in_one_figure_and_unknown_quantities_ar
 def test_no_record_gives_a_figure_that_says_so():
     for figure in (figures.over_time([]), figures.bars_met([]), figures.shares_of_limits([])):
         assert "no record yet" in [annotation.text for annotation in figure.layout.annotations]
+        assert json.loads(figure.to_json())["data"]  # or a page takes it for one that was lost
 
 
 def test_a_bar_ends_where_measured_over_asked_is_and_its_colour_says_whether_it_is_met():

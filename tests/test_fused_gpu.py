@@ -21,9 +21,13 @@ triton = pytest.importorskip("triton", reason="needs the extra 'gpu'")
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cffbook.recurrence.fused_gpu import pairs_backward, pairs_forward
+from cffbook.recurrence.fused_gpu import pairs_backward, pairs_forward, tiles_backward, tiles_forward
+from cffbook.recurrence.fused_gpu.arithmetic import SIZES
 from cffbook.recurrence.fused_gpu.pairs import LANES
+from cffbook.recurrence.fused_gpu.tiles import ROWS
 
+COMMON = {"SHARED": False, "STEADY": True, "PADDED": False, "FAST": True}  # a usual call
+BACK = {"BOTH": False, "TIMED": False}
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 WITHOUT = """
 import sys
@@ -40,7 +44,7 @@ except ImportError as error:
 def python(*arguments: str, interpret: str = "1") -> str:
     """What a process with Triton's interpreter writes."""
     environment = {**os.environ, "TRITON_INTERPRET": interpret, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=900, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -64,12 +68,12 @@ def test_on_a_gpu_it_is_the_definition(name: str) -> None:
     gpu_cases.CASES[name]("cuda")
 
 
-def spilled(kernel, constants: dict[str, object], folder: Path) -> int:
+def spilled(kernel, warps: int, constants: dict[str, object], folder: Path) -> int:
     """Bytes of the stack that a kernel for compute capability 9.0 uses in float32, as the disassembler writes them."""
-    types = {"lengths": "*i64", "sums": "*fp64", "time": "i32", "pairs": "i32", "total": "i32"}
-    types |= {name: "i32" for name in kernel.arg_names if name.endswith("_stride")} | {name: "constexpr" for name in constants}
+    types = {"lengths": "*i64", **dict.fromkeys(("sums", "gate_sums", "matrix_sums"), "*fp64"), **dict.fromkeys(SIZES, "i32")}
+    types |= dict.fromkeys(constants, "constexpr")
     source = ASTSource(kernel, {name: types.get(name, "*fp32") for name in kernel.arg_names}, constexprs=constants)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1, "enable_fp_fusion": True})
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps, "enable_fp_fusion": True})
     binary = folder / "kernel.cubin"
     binary.write_bytes(compiled.asm["cubin"])
     usage = subprocess.run([triton.knobs.nvidia.cuobjdump.path, "-res-usage", binary], capture_output=True, text=True, check=True)
@@ -81,9 +85,18 @@ def spilled(kernel, constants: dict[str, object], folder: Path) -> int:
 @pytest.mark.parametrize(("back", "unfolds", "steered"), [(False, 6, True), (True, 1, True), (True, 2, True), (True, 6, False)])
 def test_all_of_a_lane_fits_into_registers(back, unfolds, steered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    constants = {"UNFOLDS": unfolds, "STEERED": steered, "SHARED": False, "STEADY": True, "PADDED": False, "FAST": True, "LANES": LANES}
-    constants |= {"BOTH": False, "TIMED": False} if back else {}
-    assert spilled(pairs_backward.backward if back else pairs_forward.forward, constants, tmp_path) == 0
+    kernel, constants = (pairs_backward.backward, BACK) if back else (pairs_forward.forward, {})
+    assert spilled(kernel, 1, COMMON | {"UNFOLDS": unfolds, "STEERED": steered, "LANES": LANES} | constants, tmp_path) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter does not compile")
+@pytest.mark.parametrize("back", [False, True])
+def test_nearly_all_of_a_tile_of_16_fits_into_registers(back: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel, constants = (tiles_backward.backward, BACK) if back else (tiles_forward.forward, {})
+    sizes = {"UNFOLDS": 2, "STEERED": True, "BLOCK": 16, "SIZE": 16, "ROWS": ROWS}
+    assert spilled(kernel, 8, COMMON | sizes | constants, tmp_path) <= 64
 
 
 @needs_a_gpu

@@ -136,6 +136,14 @@ def test_lateral_synapses_add_their_conductance_and_current_as_written_out(kind)
             assert torch.allclose(total[0, target, neuron], g, atol=1e-12) and torch.allclose(current[0, target, neuron], i, atol=1e-12)
 
 
+def test_tiles_are_the_same_synapses_by_blocks():
+    cell = MemoryCell(FlipFlop(10), wiring.tiles(10, 2))
+    (conductance, reversal, slope, half), (_, gates, matrices) = cell.lateral.values(), cell.tiles(4)
+    whole = [torch.block_diag(*(matrix[block] for block in range(3)))[:10, :10] for matrix in matrices]
+    assert torch.equal(torch.stack(whole, -1), torch.cat((conductance, conductance * reversal), -1))
+    assert torch.equal(gates, torch.stack((slope, half))) and matrices.shape == (4, 3, 4, 4)
+
+
 def test_one_neuron_or_both_are_read_out():
     for readout in ("one", "both"):
         layer, x = layer_with(readout=readout), torch.randn(2, 5, 6)

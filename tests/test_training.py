@@ -95,7 +95,7 @@ def run_example(folder, recipe=RECIPE, slow=0.0):
     cpu, rows = Accelerator(cpu=True), []
     model.register_forward_pre_hook(lambda module, given: rows.append(len(given[0]) if module.training else 0))
     history = fit(model, example(), recipe, folder=folder, accelerator=cpu, tensorboard=False, progress_bar=False)
-    outcome = asdict(history) | {"seconds": 0, "peak_memory": 0, "started": ""}
+    outcome = asdict(history) | {"seconds": 0, "processor_seconds": 0, "peak_memory": 0, "started": ""}
     for evaluation in outcome["evaluations"]:
         evaluation["seconds"] = 0
     outcome["rows"] = sum(rows)

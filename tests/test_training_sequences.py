@@ -164,6 +164,11 @@ def test_every_model_sees_the_same_growing_examples(tmp_path):
     assert (history.tests["length 30"].count, history.tests["length 30"].sequences) == (90, 3)
 
 
+def test_examples_of_the_longest_length_alone_if_told(tmp_path):
+    grown, _ = seen(tmp_path, replace(RECIPE, varied=False))
+    assert [length for length, _ in grown] == [RECIPE.longest(12, step) for step in range(10)] == sorted(length for length, _ in grown)
+
+
 def test_a_run_stopped_on_the_way_goes_on_with_the_lengths_it_would_have_had(tmp_path):
     whole, history = seen(tmp_path / "whole", RECIPE)
     calls = []

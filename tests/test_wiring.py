@@ -218,6 +218,15 @@ def test_crosses_sees_a_synapse_over_the_cut_in_either_direction(source, target)
         built.crosses(7)
 
 
+def test_the_tile_size_is_that_of_the_smallest_equal_blocks_that_hold_all_synapses():
+    assert wiring.tiles(12, 4).tile_size() == 4 and wiring.ring(9).tile_size() == 9
+    assert wiring.independent(5).tile_size() == wiring.tiles(5, 1).tile_size() == 1
+    assert wiring.from_graph([[0, 1, 0], [0, 0, 0], [0, 0, 0]]).repeat(3).tile_size() == 3  # with 2, a block would end between 3 and 4
+    polarity = torch.zeros(10, 10)
+    polarity[8, 9] = polarity[3, 1] = 1
+    assert Wiring(polarity).tile_size() == 4  # the last block has only two neurons
+
+
 def test_a_wiring_keeps_its_own_copy_of_the_matrix():
     given_matrix = torch.zeros(3, 3, dtype=torch.int8)
     built = Wiring(given_matrix)

@@ -18,7 +18,8 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 SCHEMA = 1
-CLOCKED = ("seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
+APART = ("speed", "checks")  # folders of records that belong into no table
+CLOCKED = ("seconds", "processor_seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Record:
         samples: training samples seen.
         stopped: what ended the run: ``steps``, ``minutes`` or ``patience``.
         seconds: wall time of training and validation.
+        processor_seconds: time on the processor of the same, all threads together; None in older records.
         samples_per_second: training samples per second of that time.
         peak_memory: bytes: allocated on the GPU, else resident in the process.
         device: type of the device.
@@ -84,6 +86,7 @@ class Record:
     sources: tuple[str, ...]
     started: str
     tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    processor_seconds: float | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -109,7 +112,7 @@ class Record:
             raise ValueError(f"expected a record as a JSON object, got a {type(values).__name__}")
         values["evaluations"] = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
         values["sources"] = tuple(values.get("sources", ()))
-        values.setdefault("tests", {})  # of records made before a task could have several
+        values = {"tests": {}, "processor_seconds": None} | values  # of records made before these were kept
         if isinstance(values.get("settings"), dict):
             values["settings"] = completed(values["settings"])
         return build(cls, values)
@@ -171,12 +174,12 @@ def read_record(path: str | Path) -> Record:
 
 
 def load_records(folder: str | Path = "results") -> list[Record]:
-    """All records below a folder, sorted by path, those of speed left out; an empty list if there are none.
+    """All records below a folder, sorted by path, but those in folders `APART`; an empty list if there are none.
 
     Raises:
         ValueError: a JSON file that is no record; the file is named.
     """
-    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name != "speed"]
+    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name not in APART]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help="override a setting, for example --set flip_flops=16; may be repeated")
     parser.add_argument("--results", default="results", help="folder of the records")
     parser.add_argument("--runs", default="runs", help="folder of checkpoints and logs")
+    parser.add_argument("--weights", help="folder to keep the trained weights in; none are kept if not told")
     parser.add_argument("--threads", type=int, help="threads of the processor for each process")
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU")
     parser.add_argument("--fresh", action="store_true", help="throw away what an unfinished run has left")
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     if given.threads:
         torch.set_num_threads(given.threads)
-    record = run(chosen, given.results, given.runs, cpu=given.cpu, fresh=given.fresh, changed_source=given.changed_source)
+    record = run(chosen, given.results, given.runs, cpu=given.cpu, fresh=given.fresh, changed_source=given.changed_source,
+                 weights=given.weights)
     if PartialState().is_main_process:
         score = f"{record.task['score_name']} {record.test_score:.4f} on the test split"
         sys.stdout.write(f"{chosen.path(given.results)}: {score}\n")

@@ -7,6 +7,8 @@ from typing import Any
 from cffbook.training.recipe import Recipe
 
 TRACKING = ("parity", "cycle_navigation", "modular_arithmetic", "word_problem")
+LENGTHS = (100, 1_000, 10_000, 100_000)
+MASTERED = Recipe(steps=1_500, batch=128, eval_every=100, warmup=50, schedule="linear", shortest=3, mastery=0.98, varied=False)
 Budgets = dict[tuple[str, str], tuple[dict[str, Any], Recipe]]
 
 
@@ -26,29 +28,24 @@ def _some(**options: Any) -> dict[str, Any]:
 
 def _tracking(few: Mapping[str, int], smoke: Recipe) -> Budgets:
     """State tracking: trained on lengths that grow to 40, selected at 200, tested at up to 100,000."""
-    trained, longer = {"length": 40, "valid_length": 200}, (100, 1_000, 10_000)
+    trained = {"length": 40, "valid_length": 200, "longer": LENGTHS}
     grown = replace(smoke, shortest=2)
     found = {}
     for task in TRACKING:
         found[task, "smoke"] = ({"length": 10, "longer": (20,), "longer_size": 8, **few}, grown)
-        found[task, "cpu"] = (
-            {**trained, "longer": longer, "longer_size": 50, "train": 100_000, "valid": 500, "test": 2_000},
-            Recipe(steps=2_000, batch=64, eval_every=100, warmup=75, shortest=2))
-        found[task, "gpu"] = (
-            {**trained, "longer": (*longer, 100_000)},
-            Recipe(steps=10_000, batch=256, eval_every=500, warmup=250, shortest=2))
-        found[task, "full"] = (
-            {**trained, "longer": (*longer, 100_000)},
-            Recipe(steps=50_000, batch=256, eval_every=1_000, warmup=500, shortest=2))
+        letters = {"alphabet": "generators"} if task == "word_problem" else {}
+        found[task, "cpu"] = ({**trained, "longer_size": 20, "valid": 500, **letters}, MASTERED)
+        found[task, "gpu"] = (trained, Recipe(steps=10_000, batch=256, eval_every=500, warmup=250, shortest=2))
+        found[task, "full"] = (trained, Recipe(steps=50_000, batch=256, eval_every=1_000, warmup=500, shortest=2))
     return found  # fmt: skip
 
 
 def _language(few: Mapping[str, int], smoke: Recipe) -> Budgets:
-    """Flip-flop language modelling: texts of 512 tokens."""
+    """Flip-flop language modelling: texts of 512 tokens; at tier ``cpu`` trained and tested on the lengths of state tracking."""
     name = "flip_flop_language"
     return {
         (name, "smoke"): ({"length": 32, **few}, smoke),
-        (name, "cpu"): (_some(length=512), Recipe(steps=1_000, batch=16, eval_every=100, warmup=50)),
+        (name, "cpu"): ({"length": 40, "valid_length": 200, "longer": LENGTHS, "longer_size": 20, "valid": 500}, MASTERED),
         (name, "gpu"): ({"length": 512}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250)),
         (name, "full"): ({"length": 512, "train": 160_000}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250)),
     }

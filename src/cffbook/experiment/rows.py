@@ -17,7 +17,7 @@ from cffbook.transformer import Body
 
 ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 TIERS = ("smoke", "cpu", "gpu", "full")
-RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE = 3e-3, 1e-3, 1e-4
+RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE = 3e-3, 1e-3, 1e-4, 1e-2
 
 
 def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
@@ -120,6 +120,31 @@ def memory_small(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     settings = base(task, tier, seed, "memory_small", "memory", RECURRENT_RATE)
     options = MixerOptions(flip_flops=16, readout="both")
     return replace(settings, mixer_options=options, body=replace(settings.body, d_model=32, d_ff=64))
+
+
+def alone(task: str, tier: str, seed: int, row: str, **options: Any) -> Settings:
+    """One layer of 24 fast CFFs with two unfolds, forwards in time, and nothing beside it: no norm, no residual stream, no MLP.
+
+    What is to be tracked is then held by flip-flops or not at all. They are fast, as a state changes with every sample.
+    """
+    settings = base(task, tier, seed, row, "memory", ALONE_RATE)
+    body = Body(d_model=16, layers=1, block="bare")
+    return replace(settings, body=body, mixer_options=MixerOptions(causal=True, flip_flops=24, unfolds=2, slowest=1.0, **options))
+
+
+def alone_plain(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """One layer of 24 fast CFFs alone, with the proposal's plain sensory synapses and no lateral ones."""
+    return alone(task, tier, seed, "alone_plain", sensory="plain")
+
+
+def alone_steered(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """One layer of 24 fast CFFs alone, with steered sensory synapses and no lateral ones: Jacobians of 2 x 2."""
+    return alone(task, tier, seed, "alone_steered")
+
+
+def alone_coupled(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """One layer of 24 fast CFFs alone, steered, with lateral synapses between all of them."""
+    return alone(task, tier, seed, "alone_coupled", tile=24, strength=1.0)
 
 
 def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Settings:
@@ -240,9 +265,9 @@ def ncp(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 def rows() -> dict[str, Callable[..., Settings]]:
     """The functions of the table rows by name."""
-    every = (memory, memory_both, memory_plain, memory_tiles, memory_small, attention, lstm, gru, rnn, norm_preserving, min_gru,
-             state_space, ltc, ncp, local, sparse, longformer, bigbird, linformer, linear, performer, synthesizer_random,
-             synthesizer_factorised, nystrom, reformer, sinkhorn)  # fmt: skip
+    every = (memory, memory_both, memory_plain, memory_tiles, memory_small, alone_plain, alone_steered, alone_coupled,
+             attention, lstm, gru, rnn, norm_preserving, min_gru, state_space, ltc, ncp, local,
+             sparse, longformer, bigbird, linformer, linear, performer, synthesizer_random, synthesizer_factorised, nystrom, reformer, sinkhorn)  # fmt: skip
     return {function.__name__: function for function in every}
 
 

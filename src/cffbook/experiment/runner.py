@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from cffbook import mixers, tasks
 from cffbook._optional import require
 from cffbook.experiment import facts
 from cffbook.experiment.settings import Settings
+from cffbook.experiment.weights import FOLDER, keep, put_back
 from cffbook.results import Record, read_record
 from cffbook.tasks import Task
 from cffbook.training.history import History
@@ -55,17 +57,20 @@ def build_model(settings: Settings, task: Task) -> nn.Module:
 
 
 def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "runs", *, cpu: bool = False,
-        progress_bar: bool | None = None, changed_source: bool = False, fresh: bool = False) -> Record:
+        progress_bar: bool | None = None, changed_source: bool = False, fresh: bool = False,
+        weights: str | Path | None = None, make: Callable[[Any, Task], nn.Module] = build_model) -> Record:
     """Run an experiment to its record; a record that is there is returned as it is, a run begun before is gone on with.
 
     Args:
-        settings: what to run.
+        settings: what to run; settings of another kind come with a builder of their own.
         folder: where records live.
         runs: where checkpoints and logs live, a folder for each run.
         cpu: stay on the CPU where there is a GPU.
         progress_bar: None shows one on a terminal.
         changed_source: go on with a run begun by other source code; the record then names both.
         fresh: throw away what an unfinished run has left.
+        weights: folder to keep the weights of the best evaluation in, for `trained`; None keeps none.
+        make: builds the model.
 
     Raises:
         ValueError: the record there is of other settings, or the checkpoint of another run or source.
@@ -84,15 +89,28 @@ def run(settings: Settings, folder: str | Path = "results", runs: str | Path = "
         if fresh and accelerator.is_main_process:
             shutil.rmtree(place, ignore_errors=True)
         task = tasks.load(settings.task, **settings.task_options)
-    model = build_model(settings, task)
+    model = make(settings, task)
     parameters, commit = facts.count_parameters(model), facts.commit()
     history = fit(model, task, settings.recipe, folder=place, seed=settings.seed, identity=json.dumps(told, sort_keys=True),
                   accelerator=accelerator, progress_bar=progress_bar, changed_source=changed_source)
     record = make_record(settings, told, task, parameters, history, facts.machine(accelerator.device), commit)
     if accelerator.is_main_process:
+        if weights is not None:
+            keep(model, settings, weights)
         record.write(path)
     accelerator.wait_for_everyone()
     return record
+
+
+def trained(settings: Settings, folder: str | Path = FOLDER) -> nn.Module:
+    """The model of some settings with the weights that their run has kept, ready to be used.
+
+    Raises:
+        FileNotFoundError: no weights were kept.
+    """
+    model = build_model(settings, tasks.load(settings.task, **settings.task_options))
+    put_back(model, settings, folder)
+    return model.eval()
 
 
 def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[str, int], history: History,
@@ -110,4 +128,5 @@ def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[
         stopped=history.stopped, seconds=history.seconds, samples_per_second=history.samples_per_second,
         peak_memory=history.peak_memory, device=history.device, processes=history.processes, machine=machine,
         versions=facts.versions(), git=commit, sources=history.sources, started=history.started,
+        processor_seconds=history.processor_seconds,
         tests={name: asdict(score) for name, score in history.tests.items()})

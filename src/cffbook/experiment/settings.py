@@ -78,6 +78,16 @@ class Settings:
         del values["mixer_options"]["wiring"]
         return values
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
+        """The settings that `as_dict` told, for example those of a record.
+
+        Raises:
+            TypeError: an unknown field or a value of the wrong type.
+        """
+        kinds = {"body": Body, "mixer_options": MixerOptions, "recipe": Recipe}
+        return cls(**values | {name: kind(**values[name]) for name, kind in kinds.items()})
+
     @property
     def variant(self) -> str:
         """The task with the options that fix its data, fit for a folder's name."""

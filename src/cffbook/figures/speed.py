@@ -164,6 +164,7 @@ def shares(comparisons: Sequence[Comparison]) -> dict[str, Mapping[str, float]]:
 
 def _dress(figure: "Figure", drawn: bool, height: int = 480) -> "Figure":
     if not drawn:
+        figure.add_scatter(x=[None], y=[None], showlegend=False)  # a figure without any data would count as one that was lost
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="no record yet", showarrow=False, font={"size": 18})
     figure.update_layout(template="plotly_white", height=height, margin={"t": 30, "r": 20}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     return figure

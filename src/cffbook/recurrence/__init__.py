@@ -32,7 +32,11 @@ class Circuit(Protocol):
 
 
 class Cell(Protocol):
-    """What `unroll` runs: parameters, a state shape and a solver."""
+    """What `unroll` runs: parameters, a state shape and a solver.
+
+    One of flip-flops also has `tile_size`, how many neighbours lateral synapses join at most (0 where there are none, None
+    where they have gates of their own), and where there are some `tiles(size)`, the form by blocks of them.
+    """
 
     state_shape: tuple[int, ...]
     input_shape: tuple[int, ...]

@@ -13,7 +13,7 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from cffbook.sphinx_ext import offline
+from cffbook.sphinx_ext import offline, printed
 from cffbook.widgets import FlipFlopWidget, MemoryWidget, assembly
 
 KINDS = {"flip_flop": FlipFlopWidget, "memory": MemoryWidget}
@@ -55,9 +55,8 @@ class InPage(SphinxDirective):
 
 
 def holders(kind: str, traits: dict) -> list[nodes.Element]:
-    """A widget's holder for the page, and a line in its place where a page is printed."""
-    note = r"\emph{(An interactive widget: see the book's web pages.)}"
-    return [nodes.raw("", assembly.holder(kind, traits), format="html"), nodes.raw("", note, format="latex")]
+    """A widget's holder for the page, and its picture where the book is printed."""
+    return printed.alternatives(assembly.holder(kind, traits))
 
 
 def write_scripts(app: Sphinx) -> None:

@@ -13,6 +13,7 @@ from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer
 from sphinx.application import Sphinx
 
 from cffbook._optional import require
+from cffbook.sphinx_ext import printed
 
 MIME = "application/vnd.plotly.v1+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -36,8 +37,7 @@ class PlotlyRenderer(MimeRenderPlugin):
         # "</" would end the script element, "<!--" would hide its end
         text = json.dumps(figure, separators=(",", ":")).replace("<", "\\u003c")
         html = f'<div class="{HOLDER}" style="min-height:{height}px"><script type="application/json">{text}</script></div>'
-        note = r"\emph{(An interactive figure: see the book's web pages.)}"
-        return [nodes.raw("", html, format="html"), nodes.raw("", note, format="latex")]
+        return printed.alternatives(html)
 
 
 def copy_scripts(app: Sphinx) -> None:
@@ -51,6 +51,7 @@ def copy_scripts(app: Sphinx) -> None:
         "widgets/anywidget.js": anywidget / "nbextension" / "index.js",
         "figures.js": STATIC / "figures.js",
         "figures.css": STATIC / "figures.css",
+        "book.css": STATIC / "book.css",
         "widgets/paths.js": STATIC / "paths.js",
     }
     for name, source in scripts.items():

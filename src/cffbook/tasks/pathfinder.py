@@ -15,7 +15,7 @@ from cffbook.tasks.cache import cache_folder, load_arrays, save_arrays
 from cffbook.tasks.image import PROTOCOLS, Pixels
 from cffbook.tasks.pathfinder_draw import ARRAYS, VERSION, Drawn, draw
 from cffbook.tasks.pathfinder_release import prepare
-from cffbook.tasks.pathfinder_shapes import LENGTHS, TRIES, design
+from cffbook.tasks.pathfinder_shapes import LENGTHS, SHORT, design
 from cffbook.tasks.task import Task, check_count
 
 SIZES = {"train": 160_000, "valid": 20_000, "test": 20_000}
@@ -77,7 +77,7 @@ def build_pathx(
 
 
 def _build(name, resolution, difficulty, protocol, sizes, seed, workers, source) -> Task:
-    for option, value, known in (("resolution", resolution, TRIES), ("difficulty", difficulty, LENGTHS), ("protocol", protocol, PROTOCOLS)):
+    for option, value, known in (("resolution", resolution, SHORT), ("difficulty", difficulty, LENGTHS), ("protocol", protocol, PROTOCOLS)):
         if value not in known:
             raise ValueError(f"expected {option} to be one of {', '.join(map(str, known))}; got {value!r}")
     for option, value in {**sizes, "workers": workers}.items():

@@ -1,10 +1,10 @@
 """Pathfinder images from a seed: whole splits, the same bytes on any machine and with any number of threads.
 
 Every image has a number of its own, mixed from seed, split and index (SplitMix64); label and margin are bits of that number.
-What departs from the original (drewlinsley/pathfinder), besides its random numbers: fewer short snakes are tried, see
-`pathfinder_shapes.design`; long snakes never cross; of the label that is more frequent at a distance of the two discs some
-images are discarded, as that distance alone would tell 55 % (hard) to 58 % (easy) of the labels of 32 pixels, and now
-tells nothing; and how points are rounded to pixels is chosen here where the original's description leaves that open.
+What departs from the original (drewlinsley/pathfinder), besides its random numbers: of the label that is more frequent at a
+distance of the two discs some images are discarded, as that distance alone would tell 54 % to 60 % of the labels of 32
+pixels, and now tells nothing; two long snakes with one end, of which no label would be true, are discarded; and lines wider
+than a pixel differ by 0.4 pixels, see `pathfinder_raster`. As in the original the long snakes may touch or cross.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from cffbook.tasks.cache import progress
 from cffbook.tasks.generated import SPLITS, mix
 from cffbook.tasks.pathfinder_shapes import Design, tables
 
-VERSION = 1
+VERSION = 2
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _JOB = 50  # images that one thread makes at a time
 _BAR = 2_000  # images from which on a bar is shown

@@ -1,19 +1,22 @@
 """Pathfinder's images, grown and drawn in integers: one call, many images, each from its own number.
 
 Two long snakes of segments grow in turn from neighbouring seeds; a segment that finds no place in three tries discards
-both (rejection sampling, as in the original; here also one whose zone overlaps that of the other snake's newest segment, so
-that the two never cross). Then short snakes, then two discs: at one of the seeds, and at the far end of
+both (rejection sampling, as in the original). Then short snakes, then two discs: at one of the seeds, and at the far end of
 the same snake (label 1) or of the other (label 0). Random numbers are SplitMix64, counted on from the image's number.
-A segment is a row (head's row, head's column, direction, pivot's row, pivot's column).
+A segment keeps its zone free once the next one of its snake is placed, so that the newest two of the long snakes may cross.
+A segment is a row (anchor's row, anchor's column, direction, pivot's row, pivot's column).
 """
 
 import numpy as np
 
 from cffbook._optional import require
+from cffbook.tasks.pathfinder_shapes import UNIT
 
 numba = require("numba", extra="fast", purpose="generating Pathfinder images")
 
 _ROOM = 459  # 1.8 * 255: zones may overlap by less than this
+_OCCUPIED = 77  # 0.3 * 255: a pixel above is no place for a first segment
+_LEAST = UNIT * 255 // 10_000  # an end has to be found among weights of at least this
 _TRIES, _SEEDS, _SHORT_TRIES = 3, 3, 5
 
 
@@ -57,20 +60,20 @@ def _raise(image, patch, row, column, contrast):
 
 @numba.njit(cache=True, nogil=True)
 def _free(mask, row, column, reach):
-    """Whether a disc around a pixel is inside the frame and free."""
-    side = mask.shape[0]
+    """How free a disc around a pixel is, 0 to 255; 0 outside the frame."""
+    side, most = mask.shape[0], np.int64(0)
     if row < 0 or column < 0 or row >= side or column >= side:
-        return False
+        return np.int64(0)
     for r in range(max(row - reach, 0), min(row + reach + 1, side)):
         for c in range(max(column - reach, 0), min(column + reach + 1, side)):
-            if mask[r, c] and (r - row) ** 2 + (c - column) ** 2 <= reach * reach:
-                return False
-    return True
+            if mask[r, c] > most and (r - row) ** 2 + (c - column) ** 2 <= reach * reach:
+                most = mask[r, c]
+    return 255 - most
 
 
 @numba.njit(cache=True, nogil=True)
-def _put(snake, place, head_row, head_column, direction, pivot_row, pivot_column):
-    snake[place, 0], snake[place, 1], snake[place, 2] = head_row, head_column, direction
+def _put(snake, place, row, column, direction, pivot_row, pivot_column):
+    snake[place, 0], snake[place, 1], snake[place, 2] = row, column, direction
     snake[place, 3], snake[place, 4] = pivot_row, pivot_column
 
 
@@ -81,53 +84,36 @@ def _keep_free(mask, zone, snake, place):
 
 
 @numba.njit(cache=True, nogil=True)
-def _start(mask, row, column, direction, snake, ahead, back, zone):
-    """Set the first segment of a snake from its tail; whether head and pivot are in the frame and the zone is free."""
-    side = mask.shape[0]
-    head_row, head_column = row + ahead[direction, 0], column + ahead[direction, 1]
+def _start(side, row, column, direction, snake, far, back):
+    """Set the first segment of a snake from its tail; whether head and pivot are in the frame."""
+    head_row, head_column = row + far[direction, 0], column + far[direction, 1]
     pivot_row, pivot_column = head_row + back[direction, 0], head_column + back[direction, 1]
-    if min(head_row, head_column, pivot_row, pivot_column) < 0 or max(head_row, head_column, pivot_row, pivot_column) >= side:
-        return False
-    _put(snake, 0, head_row, head_column, direction, pivot_row, pivot_column)
-    return _fits(mask, zone[direction], head_row, head_column)
+    _put(snake, 0, row, column, direction, pivot_row, pivot_column)
+    return min(head_row, head_column, pivot_row, pivot_column) >= 0 and max(head_row, head_column, pivot_row, pivot_column) < side
 
 
 @numba.njit(cache=True, nogil=True)
-def _extend(state, mask, snake, place, margin, onward, ends, towards, turns, zone, weights):
+def _extend(state, mask, snake, place, margin, onward, ends, turns, zone, weights):
     """Add segment `place` to a snake, and then keep the zone of the one before it free; whether it found a place."""
     direction = snake[place - 1, 2]
     row = snake[place - 1, 3] + onward[direction, 0]
     column = snake[place - 1, 4] + onward[direction, 1]
     total = 0
     for end in range(len(ends)):
-        weight = turns[direction, end]
-        if weight and not _free(mask, row + ends[end, 0], column + ends[end, 1], margin):
-            weight = 0
-        total += weight
+        if turns[direction, end]:
+            total += turns[direction, end] * _free(mask, row + ends[end, 0], column + ends[end, 1], margin)
         weights[end] = total
-    if total == 0:
+    if total < _LEAST:
         return False
     for _ in range(_TRIES):
         drawn, end = _below(state, total), 0
         while weights[end] <= drawn:
             end += 1
-        head_row, head_column, new = row + ends[end, 0], column + ends[end, 1], towards[end]
+        head_row, head_column, new = row + ends[end, 0], column + ends[end, 1], 360 + end
         if _fits(mask, zone[new], head_row, head_column):
             _keep_free(mask, zone, snake, place - 1)
             _put(snake, place, head_row, head_column, new, row, column)
             return True
-    return False
-
-
-@numba.njit(cache=True, nogil=True)
-def _clash(zone, one, other):
-    """Whether the zones of two segments overlap; both are the newest of their snakes, which the mask does not hold yet."""
-    size = zone.shape[1]
-    down, right = other[0] - one[0], other[1] - one[1]
-    for r in range(max(down, 0), min(size + down, size)):
-        for c in range(max(right, 0), min(size + right, size)):
-            if np.int64(zone[one[2], r, c]) + np.int64(zone[other[2], r - down, c - right]) >= _ROOM:
-                return True
     return False
 
 
@@ -138,78 +124,93 @@ def _blank(mask, padding):
 
 
 @numba.njit(cache=True, nogil=True)
-def _targets(state, mask, snakes, margin, padding, distance, ahead, back, onward, ends, towards, turns, seeds, zone, weights):
+def _begin(state, side, snakes, distance, far, back, seeds, spread, usable):
+    """Set the first segments of the two long snakes; whether they found a place.
+
+    The core of the first lies inside a band of twice the seeds' distance; the second is that distance away.
+    """
+    direction = _below(state, 360)
+    low, high, band = spread[direction, 0], spread[direction, 1], 2 * distance
+    rows, columns = side - 2 * band - (high[0] - low[0]), side - 2 * band - (high[1] - low[1])
+    if not usable[direction] or rows <= 0 or columns <= 0:
+        return False
+    row, column = band - low[0] + _below(state, rows), band - low[1] + _below(state, columns)
+    if not _start(side, row, column, direction, snakes[0], far, back):
+        return False
+    for _ in range(_SEEDS):
+        angle, direction = _below(state, 360), _below(state, 360)
+        if _start(side, row + seeds[angle, 0], column + seeds[angle, 1], direction, snakes[1], far, back):
+            return True
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _targets(state, mask, snakes, margin, padding, distance, far, back, onward, ends, turns, seeds, spread, usable, zone, weights):
     """Grow the two long snakes; return how many times they were begun."""
-    side, contour = mask.shape[0], snakes.shape[1]
-    span = side - 4 * distance
-    begun = 0
+    contour, begun = snakes.shape[1], 0
     while True:
         begun += 1
+        if not _begin(state, mask.shape[0], snakes, distance, far, back, seeds, spread, usable):
+            continue
         _blank(mask, padding)
-        row, column = 2 * distance + _below(state, span), 2 * distance + _below(state, span)
-        if not _start(mask, row, column, _below(state, 360), snakes[0], ahead, back, zone):
-            continue
-        angle = _below(state, 360)
-        row, column = row + seeds[angle, 0], column + seeds[angle, 1]
-        if not _start(mask, row, column, _below(state, 360), snakes[1], ahead, back, zone):
-            continue
         place = 1
         while place < contour:
-            if not _extend(state, mask, snakes[0], place, margin, onward, ends, towards, turns, zone, weights):
+            if not _extend(state, mask, snakes[0], place, margin, onward, ends, turns, zone, weights):
                 break
-            if _clash(zone, snakes[0, place], snakes[1, place - 1]):
-                break
-            if not _extend(state, mask, snakes[1], place, margin, onward, ends, towards, turns, zone, weights):
-                break
-            if _clash(zone, snakes[0, place], snakes[1, place]):
+            if not _extend(state, mask, snakes[1], place, margin, onward, ends, turns, zone, weights):
                 break
             place += 1
-        if place == contour:
-            for snake in range(2):
-                _keep_free(mask, zone, snakes[snake], contour - 1)
+        meet = snakes[0, contour - 1, 0] == snakes[1, contour - 1, 0] and snakes[0, contour - 1, 1] == snakes[1, contour - 1, 1]
+        if place == contour and not meet:  # a disc on both ends would have two labels
+            _keep_free(mask, zone, snakes[1], contour - 1)  # of the second snake alone, as in the original
             return begun
 
 
 @numba.njit(cache=True, nogil=True)
-def _seed(state, mask, direction, line):
-    """Number of a pixel, row * side + column, drawn evenly from those where a first segment meets nothing; -1 if too few."""
+def _seed(state, mask, core):
+    """Number of a pixel, row * side + column, drawn evenly from those whose core is free; -1 if there is none."""
     side = mask.shape[0]
-    patch = line[(direction + 180) % 360]
-    reach = patch.shape[0] // 2
-    free = np.empty(side * side, np.int64)
-    count = 0
+    places, count, empty = np.empty(side * side, np.int64), 0, 0
     for row in range(side):
         for column in range(side):
-            if mask[row, column]:
-                continue
+            empty += mask[row, column] < _OCCUPIED
             clear = True
-            for r in range(max(row - reach, 0), min(row + reach + 1, side)):
-                for c in range(max(column - reach, 0), min(column + reach + 1, side)):
-                    if mask[r, c] and patch[r - row + reach, c - column + reach]:
-                        clear = False
-                        break
-                if not clear:
+            for step in range(len(core)):
+                r, c = row + core[step, 0], column + core[step, 1]
+                if r >= 0 and c >= 0 and r < side and c < side and mask[r, c] >= _OCCUPIED:
+                    clear = False
                     break
             if clear:
-                free[count] = row * side + column
+                places[count] = row * side + column
                 count += 1
-    if count * 100 < side * side:
+    if count == 0 or empty * 100 < side * side:
         return np.int64(-1)
-    return free[_below(state, count)]
+    return places[_below(state, count)]
 
 
 @numba.njit(cache=True, nogil=True)
-def _short(state, mask, snake, margin, ahead, back, onward, ends, towards, turns, line, zone, weights):
+def _sown(state, mask, snake, far, back, core, usable):
+    """Set the first segment of a short snake; whether it found a place."""
+    side = mask.shape[0]
+    for _ in range(_SEEDS):
+        direction = _below(state, 360)
+        seed = _seed(state, mask, core[direction]) if usable[direction] else np.int64(-1)
+        if seed < 0:
+            return False
+        if _start(side, seed // side, seed % side, direction, snake, far, back):
+            return True
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _short(state, mask, snake, margin, far, back, onward, ends, turns, core, usable, zone, weights):
     """Grow one short snake in the free part of the mask; whether it found room."""
-    side, length = mask.shape[0], snake.shape[0]
+    length = snake.shape[0]
     kept = mask.copy()
     for _ in range(_SHORT_TRIES):
-        direction = _below(state, 360)
-        seed = _seed(state, mask, direction, line)
-        grows = seed >= 0 and _start(mask, seed // side, seed % side, direction, snake, ahead, back, zone)
-        place = 1
+        grows, place = _sown(state, mask, snake, far, back, core, usable), 1
         while grows and place < length:
-            grows = _extend(state, mask, snake, place, margin, onward, ends, towards, turns, zone, weights)
+            grows = _extend(state, mask, snake, place, margin, onward, ends, turns, zone, weights)
             place += 1
         if grows:
             _keep_free(mask, zone, snake, length - 1)
@@ -224,22 +225,25 @@ def _draw(image, line, segment, contrast):
 
 
 @numba.njit(cache=True, nogil=True)
-def _set(rows, place, snake, segment, behind):
+def _set(rows, place, snake, segment, far):
     """Write down a segment as snake, tail and head."""
+    row, column = segment[0] + far[segment[2], 0], segment[1] + far[segment[2], 1]
     rows[place, 0] = snake
-    rows[place, 1], rows[place, 2] = segment[0] + behind[segment[2], 0], segment[1] + behind[segment[2], 1]
-    rows[place, 3], rows[place, 4] = segment[0], segment[1]
+    if segment[2] < 360:
+        rows[place, 1], rows[place, 2], rows[place, 3], rows[place, 4] = segment[0], segment[1], row, column
+    else:
+        rows[place, 1], rows[place, 2], rows[place, 3], rows[place, 4] = row, column, segment[0], segment[1]
 
 
 @numba.njit(cache=True, nogil=True)
 def grow(keys, labels, contour, short, margin, padding, distance, tries, target_contrast, distractor_contrast,
-         ahead, behind, back, onward, ends, towards, turns, seeds, line, zone, disc, accept, images, segments, discs, begun):  # fmt: skip
+         far, back, onward, ends, turns, seeds, core, spread, usable, line, zone, disc, accept, images, segments, discs, begun):  # fmt: skip
     """Fill images, one for each key.
 
     Args:
         keys, labels: `(images,)` uint64 numbers, and whether the discs lie on one snake.
         contour, short, margin, padding, distance, tries, target_contrast, distractor_contrast: see `Design`.
-        ahead, behind, back, onward, ends, towards, turns, seeds, line, zone, disc, accept: see `Tables`.
+        far, back, onward, ends, turns, seeds, core, spread, usable, line, zone, disc, accept: see `Tables`.
         images: `(images, side, side)` uint8, filled.
         segments: `(images, most, 5)` int8, filled: snake (-1: no segment), rows and columns of tail and head. The long snakes
             are 0, which bears the disc at its first tip, and 1; segments of a snake follow one another.
@@ -255,25 +259,24 @@ def grow(keys, labels, contour, short, margin, padding, distance, tries, target_
         begun[image] = 0
         while True:
             begun[image] += _targets(
-                state, mask, long, margin, padding, distance, ahead, back, onward, ends, towards, turns, seeds, zone, weights
+                state, mask, long, margin, padding, distance, far, back, onward, ends, turns, seeds, spread, usable, zone, weights
             )
             first = _below(state, 2)
-            start, far = long[first, 0], long[first if labels[image] else 1 - first, contour - 1]
-            row, column = start[0] - ahead[start[2], 0], start[1] - ahead[start[2], 1]
-            if _below(state, 1 << 16) < accept[labels[image], (row - far[0]) ** 2 + (column - far[1]) ** 2]:
+            start, end = long[first, 0], long[first if labels[image] else 1 - first, contour - 1]
+            if _below(state, 1 << 16) < accept[labels[image], (start[0] - end[0]) ** 2 + (start[1] - end[1]) ** 2]:
                 break
-        discs[image, 0, 0], discs[image, 0, 1], discs[image, 1, 0], discs[image, 1, 1] = row, column, far[0], far[1]
+        discs[image, 0, 0], discs[image, 0, 1], discs[image, 1, 0], discs[image, 1, 1] = start[0], start[1], end[0], end[1]
         segments[image] = -1
         drawn[:] = 0
         for snake in range(2):
             for place in range(contour):
-                _set(segments[image], snake * contour + place, snake, long[(first + snake) % 2, place], behind)
+                _set(segments[image], snake * contour + place, snake, long[(first + snake) % 2, place], far)
                 _draw(drawn, line, long[(first + snake) % 2, place], target_contrast)
         count = 0
         for _ in range(tries):
-            if _short(state, mask, extra, margin, ahead, back, onward, ends, towards, turns, line, zone, weights):
+            if _short(state, mask, extra, margin, far, back, onward, ends, turns, core, usable, zone, weights):
                 for place in range(short):
-                    _set(segments[image], 2 * contour + count * short + place, 2 + count, extra[place], behind)
+                    _set(segments[image], 2 * contour + count * short + place, 2 + count, extra[place], far)
                     _draw(drawn, line, extra[place], distractor_contrast)
                 count += 1
         for one in range(2):

@@ -3,7 +3,7 @@
 Everything that sines, cosines and resampling decide is computed here once and rounded, so that growing and drawing are
 integer arithmetic and a seed gives the same bytes on every machine. A direction is a row of the tables: 0 to 359 are whole
 degrees, for the first segment of a snake; the others belong to the pixels on the circle of end points, for all later ones.
-A segment is drawn `FINE` times finer, resampled with Lanczos's kernel of three lobes and rounded to 8 bits.
+A segment is drawn from its anchor: a first one forwards from its tail, a later one backwards from its head.
 Source: Linsley et al. 2018 (drewlinsley/pathfinder); parameters of google-research/long-range-arena, in words of our own.
 """
 
@@ -13,28 +13,21 @@ from functools import lru_cache
 
 import numpy as np
 
-FINE = 2
-UNIT = 1 << 20  # weight of going straight on
-_BITS = 22  # of the resampling weights
+from cffbook.tasks.pathfinder_raster import FINE, disc, grown, line, nearest, resample, upwards
+
+UNIT = 1 << 16  # weight of going straight on, where nothing is near
 LENGTHS = {"easy": 6, "intermediate": 9, "hard": 14}
-TRIES = {32: {"easy": 4, "intermediate": 2, "hard": 3}, 64: {"easy": 6, "intermediate": 4, "hard": 3},
-         128: {"easy": 17, "intermediate": 11, "hard": 8}}  # fmt: skip
-# log odds of label 1, a polynomial of the discs' distance over the side, and the distances between which it holds, for each
-# (side, contour, margin): logistic regression over images of which all were kept.
-BALANCE = {
-    (32, 6, 1): (-0.8789, 2.9409, 6.7838, -17.0738, 0.1593, 0.7887),
-    (32, 9, 1): (-0.2117, -0.6335, 7.0257, -9.0452, 0.1288, 0.7812),
-    (32, 14, 1): (0.4630, -6.3380, 16.5291, -10.8184, 0.1127, 0.7967),
-    (128, 6, 2): (31.2098, -486.6715, 1992.0823, -2408.9510, 0.1930, 0.5613),
-    (128, 6, 3): (49.8902, -537.0901, 1685.7355, -1624.4376, 0.2511, 0.6442),
-    (128, 9, 2): (33.5831, -271.4201, 670.1693, -517.6810, 0.2735, 0.7588),
-    (128, 9, 3): (17.1717, -125.7394, 275.2420, -186.4210, 0.2823, 0.8653),
-    (64, 6, 1): (-2.9086, -47.8151, 204.6004, -191.1713, 0.3082, 0.8293),
-    (64, 9, 1): (1.2477, -17.2822, 44.8792, -31.7219, 0.2563, 0.9203),
-    (64, 14, 1): (-0.8574, 5.1822, -11.8528, 9.4513, 0.0781, 0.8846),
-    (128, 14, 2): (0.9531, -13.7171, 36.6217, -26.3640, 0.1535, 0.9408),
-    (128, 14, 3): (-0.2398, -0.6945, 5.2662, -5.2786, 0.0863, 0.9455),
-}
+SHORT = {32: 20, 64: 22, 128: 35}  # segments of all short snakes that are tried
+# Log odds of label 1 by the distance of the discs in pixels, for each (side, contour, margin): least and largest distance, odds
+# at 16 distances evenly between them. Counted over up to a million pairs of long snakes, of which all were kept.
+BALANCE: dict[tuple[int, int, int], tuple[float, ...]] = {
+    (32, 6, 1): (3.0, 24.84, -0.26, -0.28, -0.73, -0.57, -0.46, -0.56, -0.3,
+                 0.09, 0.29, 0.6, 0.38, -0.37, -0.3, -0.96, -2.05, -3.12),
+    (32, 9, 1): (2.0, 26.25, -0.35, -0.25, -0.38, -0.57, -0.5, -0.31, 0.01,
+                 0.27, 0.22, 0.15, 0.06, -0.11, -0.05, 0.23, 0.22, 0.18),
+    (32, 14, 1): (1.41, 26.4, -0.08, -0.04, -0.06, -0.08, -0.11, -0.11, -0.17,
+                  -0.24, -0.01, 0.22, 0.37, 0.44, 0.21, -0.04, -0.2, -0.28),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,47 +62,46 @@ class Design:
 
 
 def design(side: int, difficulty: str) -> Design:
-    """The release's parameters for 32, 64 or 128 pixels and easy, intermediate or hard.
-
-    Departure: the original tries 20 / 4 = 5 short snakes (32 pixels, hard) and places 1.26 of them on average. Here more of
-    the tried ones find a place, so that fewer are tried: as many as let the same number be placed.
-    """
-    contour, tries = LENGTHS[difficulty], TRIES[side][difficulty]
+    """The release's parameters for 32, 64 or 128 pixels and easy, intermediate or hard."""
+    contour, short = LENGTHS[difficulty], LENGTHS[difficulty] // 3
+    tries = SHORT[side] // short
     if side == 32:
-        return Design(32, contour, contour // 3, tries, paddle=2, thickness=0.5, seed_distance=7, radius=1.5, continuity=1.0,
+        return Design(32, contour, short, tries, paddle=2, thickness=0.5, seed_distance=7, radius=1.5, continuity=1.0,
                       target_contrast=150, distractor_contrast=200)  # fmt: skip
     if side == 64:
-        return Design(64, contour, contour // 3, tries, target_contrast=80, distractor_contrast=80)
-    return Design(128, contour, contour // 3, tries, thickness=1.5, margins=(2, 3), seed_distance=20, radius=3.0,
+        return Design(64, contour, short, tries, target_contrast=80, distractor_contrast=80)
+    return Design(128, contour, short, tries, thickness=1.5, margins=(2, 3), seed_distance=20, radius=3.0,
                   target_contrast=90, distractor_contrast=90)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Integers for one design and margin.
+    """Integers for one design and margin; a step is `(2,)`, rows and columns.
 
     Args:
-        ahead: `(directions, 2)` from the tail of a first segment to its head, rows and columns.
-        behind: `(directions, 2)` from a head to its tail.
-        back: `(directions, 2)` from a head to the pivot it was drawn around.
-        onward: `(directions, 2)` from a pivot to the next one.
-        ends: `(ends, 2)` from a pivot to the pixels where the next head may be.
-        towards: `(ends,)` direction of each.
-        turns: `(directions, ends)` weight of each after a segment in that direction.
-        seeds: `(angles, 2)` from the first tip of one long snake to that of the other.
-        line, zone: `(directions, size, size)` a segment drawn from its head, the middle, backwards, and the zone it keeps free.
+        far: `(directions, 2)` step from a segment's anchor to its other end.
+        back: `(360, 2)` step from the head of a first segment to the pivot that the second one goes on from.
+        onward: `(directions, 2)` step from a pivot to the next one.
+        ends: `(ends, 2)` steps from a pivot to the pixels where the next head may be; end i has the direction 360 + i.
+        turns: `(directions, ends)` weight of each end after a segment in that direction.
+        seeds: `(360, 2)` steps from the first tip of one long snake to that of the other.
+        core: `(360, pixels, 2)` steps from the tail of a first segment to pixels that have to be free; some occur again.
+        spread: `(360, 2, 2)` least and largest of these steps.
+        usable: `(360,)` whether a first segment may have that direction, see `_usable`.
+        line, zone: `(directions, size, size)` a segment around its anchor, 0 to 255, and the zone it keeps free.
         disc: `(size, size)` a marker.
         accept: `(2, 2 * side ** 2 + 1)` of 65,536 images with that label and squared distance of the discs, how many are kept.
     """
 
-    ahead: np.ndarray
-    behind: np.ndarray
+    far: np.ndarray
     back: np.ndarray
     onward: np.ndarray
     ends: np.ndarray
-    towards: np.ndarray
     turns: np.ndarray
     seeds: np.ndarray
+    core: np.ndarray
+    spread: np.ndarray
+    usable: np.ndarray
     line: np.ndarray
     zone: np.ndarray
     disc: np.ndarray
@@ -119,44 +111,39 @@ class Tables:
 @lru_cache(maxsize=16)
 def tables(design: Design, margin: int) -> Tables:
     """Compute the tables; they are kept."""
-    ends, angles = _circle(design.paddle + margin)
-    directions = [math.radians(degree) for degree in range(360)] + angles
-    turns = np.array([[_weight(one - other, design.continuity) for other in angles] for one in directions], dtype=np.int64)
-    lines = [_fine_line(design, margin, angle) for angle in directions]
-    size = 2 * (design.paddle + math.ceil(design.thickness) + margin) + 1
-    steps = [2 * math.pi * step / 360 for step in range(360)]
+    ends = _circle(design.paddle + margin)
+    degrees = [math.radians(degree) for degree in range(360)]
+    angles = [math.atan2(row, column) for row, column in ends]
+    anchored = degrees + [angle + math.pi for angle in angles]  # seen from the anchor
+    lines = [_fine(design, margin, angle) for angle in anchored]
+    size = 2 * _reach(design, margin) + 1
+    zone = np.stack([resample(255 * grown(image, margin * FINE), size) for image in lines])
+    cores = [_core(patch, design.paddle + margin) for patch in zone[:360]]
     return Tables(
-        ahead=_moved(directions, design.paddle),
-        behind=np.array([[_nearest(-design.paddle * part) for part in (math.sin(angle), math.cos(angle))] for angle in directions]),
-        back=_moved(directions, -(design.paddle + margin)),
-        onward=_moved(directions, design.paddle + 2 * margin),
-        ends=ends,
-        towards=np.arange(360, 360 + len(angles)),
-        turns=turns,
-        seeds=np.array([[_nearest(design.seed_distance * part) for part in (math.sin(angle), math.cos(angle))] for angle in steps]),
-        line=np.stack([resample(255 * line, size) for line in lines]),
-        zone=np.stack([resample(255 * grown(line, margin * FINE), size) for line in lines]),
-        disc=_disc(design.radius),
+        far=_steps(anchored, design.paddle, upwards),
+        back=_steps(degrees, -(design.paddle + margin), upwards),
+        onward=_steps(degrees + angles, design.paddle + 2 * margin, upwards),
+        ends=np.array(ends),
+        turns=np.array([[_weight(one - other, design.continuity) for other in angles] for one in degrees + angles], dtype=np.int64),
+        seeds=_steps(degrees, design.seed_distance, nearest),
+        core=np.stack([np.resize(core, (max(map(len, cores)), 2)) for core in cores]),
+        spread=np.array([[core.min(0), core.max(0)] for core in cores]),
+        usable=np.array([_usable(core) for core in cores]),
+        line=np.stack([resample(255 * image, size) for image in lines]),
+        zone=zone,
+        disc=disc(design.radius),
         accept=_accept(design, margin),
     )
 
 
-def _nearest(value: float) -> int:
-    return math.floor(round(value, 9) + 0.5)
+def _steps(directions: list[float], distance: float, rounded) -> np.ndarray:
+    return np.array([[rounded(distance * part) for part in (math.sin(angle), math.cos(angle))] for angle in directions])
 
 
-def _moved(directions: list[float], distance: float) -> np.ndarray:
-    """Steps of a distance, rounded up as the original does."""
-    return np.array([[math.ceil(round(distance * part, 9)) for part in (math.sin(angle), math.cos(angle))] for angle in directions])
-
-
-def _circle(radius: int) -> tuple[np.ndarray, list[float]]:
-    """Distinct pixels on a circle, one tried for each pixel of arc, and the angle of the first try that met each."""
-    count, found = math.ceil(2 * math.pi * radius), {}
-    for step in range(count):
-        angle = 2 * math.pi * step / count
-        found.setdefault((_nearest(radius * math.sin(angle)), _nearest(radius * math.cos(angle))), angle)
-    return np.array(list(found)), list(found.values())
+def _circle(radius: int) -> list[tuple[int, int]]:
+    """Distinct pixels on a circle, one tried for each pixel of arc; rounded down, as the original does."""
+    angles = [step / radius for step in range(math.ceil(2 * math.pi * radius))]
+    return sorted({tuple(math.floor(round(radius * part, 9)) for part in (math.sin(angle), math.cos(angle))) for angle in angles})
 
 
 def _weight(turn: float, continuity: float) -> int:
@@ -164,77 +151,34 @@ def _weight(turn: float, continuity: float) -> int:
     return round(UNIT * math.cos(min(continuity * turn, math.pi / 2)) ** 2)
 
 
-def _fine_line(design: Design, margin: int, angle: float) -> np.ndarray:
-    """Draw a segment from the middle backwards on the fine grid, `(size, size)` of 0 and 1."""
-    reach = (design.paddle + math.ceil(design.thickness) + margin) * FINE
-    image = np.zeros((2 * reach + 1, 2 * reach + 1), dtype=np.int64)
-    far = [math.ceil(round(-design.paddle * FINE * part, 9)) for part in (math.sin(angle), math.cos(angle))]
-    width, length = design.thickness * FINE, math.hypot(*far)
-    if width <= 1:
-        count = max(abs(far[0]), abs(far[1]))
-        for step in range(count + 1):
-            image[reach + _nearest(far[0] * step / count), reach + _nearest(far[1] * step / count)] = 1
-        return image
-    for row in range(-reach, reach + 1):
-        for column in range(-reach, reach + 1):
-            along = round((row * far[0] + column * far[1]) / length, 9)
-            across = round((row * far[1] - column * far[0]) / length, 9)
-            if 0 <= along <= length and -width / 2 <= across < width / 2:
-                image[row + reach, column + reach] = 1
-    return image
+def _reach(design: Design, margin: int) -> int:
+    return design.paddle + math.ceil(design.thickness) + margin
+
+
+def _fine(design: Design, margin: int, angle: float) -> np.ndarray:
+    """Draw a segment on the fine grid, from the middle in the direction of an angle."""
+    far = _steps([angle], design.paddle * FINE, upwards)[0].tolist()
+    return line(tuple(far), round(design.thickness * FINE), _reach(design, margin) * FINE)
+
+
+def _core(zone: np.ndarray, reach: int) -> np.ndarray:
+    """Steps to where a zone is full; moved down and right by a pixel, as the original's are, and at most `reach` pixels long."""
+    steps = np.argwhere(zone == 255) - zone.shape[0] // 2 + 1
+    return steps[(abs(steps) <= reach).all(1)]
+
+
+def _usable(core: np.ndarray) -> bool:
+    """Whether steps lead into every quadrant, axes included.
+
+    Where they do not, all of them lead out of the frame from one of its corners, and the original then takes the whole frame
+    for occupied. That makes short snakes rarer, and is kept for that reason.
+    """
+    return all(((core * signs >= 0).all(1)).any() for signs in ((-1, -1), (-1, 1), (1, -1), (1, 1)))
 
 
 def _accept(design: Design, margin: int) -> np.ndarray:
     """Keep so many of the more frequent label at each distance that the distance tells nothing about the label."""
-    c0, c1, c2, c3, low, high = BALANCE.get((design.side, design.contour, margin), (0.0,) * 6)
-    kept = np.empty((2, 2 * design.side**2 + 1), dtype=np.int64)
-    for square in range(kept.shape[1]):
-        u = min(max(math.sqrt(square) / design.side, low), high)
-        odds = c0 + u * (c1 + u * (c2 + u * c3))
-        kept[:, square] = [round((1 << 16) * min(1.0, math.exp(sign * odds))) for sign in (1, -1)]
-    return kept
-
-
-def grown(image: np.ndarray, radius: int) -> np.ndarray:
-    """Dilate by a disc."""
-    size = image.shape[0]
-    padded, wide = np.pad(image, radius), np.zeros_like(image)
-    for row in range(-radius, radius + 1):
-        for column in range(-radius, radius + 1):
-            if row * row + column * column <= radius * radius:
-                wide |= padded[radius + row : radius + row + size, radius + column : radius + column + size]
-    return wide
-
-
-def _disc(radius: float) -> np.ndarray:
-    reach = math.ceil(radius) + 1
-    axis = np.arange(-reach * FINE, reach * FINE + 1)
-    fine = 255 * (axis[:, None] ** 2 + axis**2 <= (radius * FINE) ** 2).astype(np.int64)
-    return resample(fine, 2 * reach + 1)
-
-
-def resample(image: np.ndarray, size: int) -> np.ndarray:
-    """Resample a square image of 0 to 255 to `(size, size)` uint8 with Lanczos's kernel, rows then columns."""
-    weights = _lanczos(image.shape[0], size)
-    half = 1 << (_BITS - 1)
-    once = np.clip((image @ weights.T + half) >> _BITS, 0, 255)
-    return np.clip((weights @ once + half) >> _BITS, 0, 255).astype(np.uint8)
-
-
-def _lanczos(before: int, after: int) -> np.ndarray:
-    """Weights `(after, before)` in units of 2^-22; the kernel is as wide as three pixels of the coarse image each way."""
-    scale = before / after
-    weights = np.zeros((after, before), dtype=np.int64)
-    for row in range(after):
-        middle = (row + 0.5) * scale
-        values = [_kernel((place + 0.5 - middle) / scale) for place in range(before)]
-        weights[row] = [round(value / sum(values) * (1 << _BITS)) for value in values]
-    return weights
-
-
-def _kernel(x: float) -> float:
-    if abs(x) < 1e-9:
-        return 1.0
-    if abs(x) >= 3:
-        return 0.0
-    return 3 * math.sin(math.pi * x) * math.sin(math.pi * x / 3) / (math.pi * x) ** 2
+    least, largest, *odds = BALANCE.get((design.side, design.contour, margin), (0.0, 1.0, 0.0, 0.0))
+    distances = np.sqrt(np.arange(2 * design.side**2 + 1))
+    found = np.interp(distances, np.linspace(least, largest, len(odds)), odds)
+    return np.stack([np.round((1 << 16) * np.minimum(1.0, np.exp(sign * found))) for sign in (1, -1)]).astype(np.int64)

@@ -31,6 +31,7 @@ class Progress:
     started: str  # UTC, of the first start
     step: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0  # of this process
     samples: int = 0
     mastered: int = 0  # times that the examples have grown
     grade: float = 0.0  # running mean of the updates' scores since then
@@ -69,7 +70,8 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
             tensors[f"generator.{index}.{name}"] = state
     facts = {
         "identity": progress.identity, "sources": progress.sources, "started": progress.started, "step": progress.step,
-        "seconds": progress.seconds, "samples": progress.samples, "mastered": progress.mastered, "grade": progress.grade,
+        "seconds": progress.seconds, "processor_seconds": progress.processor_seconds, "samples": progress.samples,
+        "mastered": progress.mastered, "grade": progress.grade,
         "running": [process["running"] for process in processes],
         "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
     }
@@ -111,6 +113,7 @@ def restore(tensors: dict[str, Tensor], facts: dict, model: nn.Module, optimizer
             state["state"][indices[id(parameter)]] = moments
     optimizer.load_state_dict(state)
     progress.step, progress.seconds, progress.samples = facts["step"], facts["seconds"], facts["samples"]
+    progress.processor_seconds = facts["processor_seconds"]
     progress.mastered, progress.grade = facts["mastered"], facts["grade"]
     progress.started, progress.running = facts["started"], facts["running"][process]
     progress.evaluations = [Evaluation(**evaluation) for evaluation in facts["evaluations"]]

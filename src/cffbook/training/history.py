@@ -38,6 +38,8 @@ class History:
         processes: processes that trained together.
         sources: digests of the source code the run was trained with; more than one if it changed on the way.
         started: time of the first start, UTC, ISO 8601.
+        processor_seconds: time that the first process has computed on the processor in `seconds`, on all its threads together;
+            unlike these the same whatever else the machine is doing.
         tests: every test split of the task by name, "test" first, with the same weights.
     """
 
@@ -54,6 +56,7 @@ class History:
     processes: int
     sources: tuple[str, ...]
     started: str
+    processor_seconds: float
     tests: Mapping[str, Score] = field(default_factory=dict)
 
     @property

@@ -86,6 +86,7 @@ class Trainer:
         self.progress = Progress(hashlib.sha256(facts.encode()).hexdigest(), [checkpoint.source_digest()], started)
         self.valid_lengths = sample_lengths(task.valid)
         self.started = self.saved = self.before = 0.0  # before: seconds of earlier starts of this run
+        self.idle = 0.0  # seconds on the processor before those that count
         if accelerator.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(accelerator.device)
 
@@ -100,7 +101,7 @@ class Trainer:
             if "cuda" in states:
                 torch.cuda.set_rng_state(states["cuda"], self.accelerator.device)
         self.before = self.saved = self.progress.seconds
-        self.started = time.perf_counter()
+        self.started, self.idle = time.perf_counter(), time.process_time() - self.progress.processor_seconds
 
     def train(self, progress_bar: bool | None, tensorboard: bool) -> str:
         """Update until the budget or the patience is spent; returns which."""
@@ -167,7 +168,7 @@ class Trainer:
         if recipe.shortest is None:
             return train
         longest = recipe.longest(train.length, progress.step, progress.seconds, progress.mastered)
-        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest))
+        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest) if recipe.varied else longest)
 
     def agree(self, finite: bool) -> None:
         """Take the first process's clock, and stop all processes if one has a value that is not finite."""
@@ -177,7 +178,7 @@ class Trainer:
             shared = torch.tensor(mine, dtype=torch.float64, device=self.accelerator.device)
             failures, seconds = self.accelerator.reduce(shared, reduction="sum").tolist()
             finite = failures == 0
-        self.progress.seconds = seconds
+        self.progress.seconds, self.progress.processor_seconds = seconds, time.process_time() - self.idle
         if not finite:
             raise FloatingPointError(f"training stopped at step {self.progress.step + 1} (counted from 1): "
                                      f"{offender(self.plain)}; lower learning_rate or clip, or look at the data")
@@ -250,7 +251,7 @@ class Trainer:
             steps=progress.step, samples=progress.samples, seconds=progress.seconds,
             peak_memory=peak_memory(self.accelerator.device), stopped=stopped, device=self.accelerator.device.type,
             processes=self.accelerator.num_processes, sources=tuple(progress.sources),
-            started=progress.started, tests=tests)
+            started=progress.started, processor_seconds=progress.processor_seconds, tests=tests)
 
     def open_bar(self, shown: bool | None):
         """A progress bar over the updates, on a terminal's first process only unless told otherwise."""

@@ -40,8 +40,9 @@ class Recipe:
         minutes: wall-clock budget, evaluation included, or None; the schedule then follows the clock.
         bucket: batches drawn together and sorted by length, so that little is padded; 0 keeps the drawn order.
         precision: float32, or bfloat16 under autocast.
-        shortest: for tasks made at any length: each update has examples of one length, drawn evenly from this one up to a
-            maximum that grows from it to the task's own length; None trains on the task's own length alone.
+        shortest: for tasks made at any length: each update has examples of one length, at most a maximum that grows from this
+            one to the task's own length; None trains on the task's own length alone.
+        varied: draw that length evenly from `shortest` up to the maximum; else it is the maximum.
         growth: part of the budget that the maximum takes to grow.
         mastery: score at which the maximum grows by a fifth instead, whenever the running mean of the updates' scores (which
             forgets a tenth an update, and starts from 0 at each growth) exceeds it; None lets it grow with the budget.
@@ -72,6 +73,7 @@ class Recipe:
     growth: float = 0.5
     mastery: float | None = None
     checkpoint_seconds: float = 60.0
+    varied: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)

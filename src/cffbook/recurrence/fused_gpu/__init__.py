@@ -1,8 +1,9 @@
 """One pass over time on an NVIDIA GPU, compiled by Triton: a thread for each flip-flop of each sequence, a backward by hand.
 
-Keeps of a sequence only its potentials, as the outputs are. Held to the definition in Triton's interpreter, and compiled for
-compute capability 9.0; nothing has been measured on hardware yet. With the environment variable TRITON_INTERPRET=1, set before
-Triton is imported, it runs on the CPU, for tests alone.
+Runs independent flip-flops (`pairs`) and those with presynaptic lateral synapses in tiles (`tiles`), and keeps of a sequence
+only its potentials, as the outputs are. Held to the definition in Triton's interpreter, and compiled for compute capability
+9.0, where all of independent flip-flops fits into registers for 1 and 2 unfolds; nothing has been measured on hardware yet.
+With the environment variable TRITON_INTERPRET=1, set before Triton is imported, it runs on the CPU, for tests alone.
 """
 
 import os
@@ -13,7 +14,7 @@ from torch import Tensor
 from cffbook.solver import SemiImplicitEuler
 
 LEAST = (8, 0)  # compute capability that Triton supports
-LARGEST = 64  # flip-flops of a tile, of which one program has all
+LARGEST = 32  # flip-flops of a tile, of which one program has all
 
 
 def refusal(cell, inputs: Tensor) -> str | None:
@@ -36,7 +37,7 @@ def refusal(cell, inputs: Tensor) -> str | None:
 def _unfit(tile: int | None, name: str) -> str | None:
     if tile is None:
         return (
-            f"expects flip-flops whose lateral synapses, if any, are presynaptic, got a {name} with gates of its own for each synapse: "
+            f"expects flip-flops whose lateral synapses, if any, are presynaptic, got {name} with a gate for each synapse: "
             "choose lateral='presynaptic', or use backend='sequential'"
         )
     if tile > LARGEST:

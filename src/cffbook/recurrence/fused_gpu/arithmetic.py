@@ -15,6 +15,8 @@ PURPOSE = "the backend 'fused_gpu'"
 triton = require("triton", extra="gpu", purpose=PURPOSE)
 tl = require("triton.language", extra="gpu", purpose=PURPOSE)
 
+# Arguments of kernels that no new kernel is compiled for when they are 1 or a multiple of 16.
+SIZES = ("batch", "time", "pairs", "total", "batch_stride", "time_stride", "pair_stride", "side_stride")
 LOG2E = tl.constexpr(math.log2(math.e))
 # Where x is cut off: a gate is then as good as shut, and the product of three of the powers is still a number. From |x| of this
 # size on, the derivative of the gate is 0.

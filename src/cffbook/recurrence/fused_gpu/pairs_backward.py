@@ -7,7 +7,7 @@ Source: eq. ltc-step, differentiated.
 """
 
 from cffbook.recurrence.forms import PAIR_VALUES
-from cffbook.recurrence.fused_gpu.arithmetic import tl, triton
+from cffbook.recurrence.fused_gpu.arithmetic import SIZES, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_adjoint import Adjoint, Sample, SensorySums, Sums, back_sample
 from cffbook.recurrence.fused_gpu.pairs_forward import load_lines, load_times, load_values, place_lanes
 
@@ -80,7 +80,7 @@ def pour(target, sums, sensory, stored):
         add(target + 2 * (3 + i), sums[i], stored)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def backward(lines, values, start, elapsed, lengths, own, other, given_own, given_other, g_last, g_lines, g_start, g_elapsed, sums, kept,
              time, pairs, total, batch_stride, time_stride, pair_stride, side_stride, UNFOLDS: tl.constexpr, STEERED: tl.constexpr,
              SHARED: tl.constexpr, STEADY: tl.constexpr, PADDED: tl.constexpr, BOTH: tl.constexpr, TIMED: tl.constexpr,

@@ -11,7 +11,7 @@ and the same with a third gate where sensory synapses are steered; w are conduct
 from collections import namedtuple
 
 from cffbook.recurrence.forms import PAIR_VALUES
-from cffbook.recurrence.fused_gpu.arithmetic import finite, inverse, odds, tl, triton
+from cffbook.recurrence.fused_gpu.arithmetic import SIZES, finite, inverse, odds, tl, triton
 
 MANY = 6  # unfolds up to which they are written out one after another
 UNROLLED = tl.constexpr(MANY)
@@ -116,7 +116,7 @@ def place_lanes(lengths, time, pairs, total, batch_stride, pair_stride, PADDED: 
     return Lanes(lane, place < total, n, row * time * pairs + n, row * batch_stride + n * pair_stride, length, stop)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def forward(lines, values, start, elapsed, lengths, own, other, last, time, pairs, total,
             batch_stride, time_stride, pair_stride, side_stride, UNFOLDS: tl.constexpr, STEERED: tl.constexpr, SHARED: tl.constexpr,
             STEADY: tl.constexpr, PADDED: tl.constexpr, FAST: tl.constexpr, LANES: tl.constexpr):  # fmt: skip

@@ -10,7 +10,7 @@ matrices leave them with other threads. Source: eq. lateral and eq. ltc-step, di
 
 from collections import namedtuple
 
-from cffbook.recurrence.fused_gpu.arithmetic import derivative, tl, triton
+from cffbook.recurrence.fused_gpu.arithmetic import SIZES, derivative, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_adjoint import Adjoint, back_one, back_sense, hand_on
 from cffbook.recurrence.fused_gpu.pairs_backward import FLUSH, SUMS, add, begin, load_sample, pour, store_pair, store_sample
 from cffbook.recurrence.fused_gpu.pairs_forward import load_times, load_values, sense, weigh
@@ -26,21 +26,21 @@ def back_block(a, b, gates, matrices, found, v_a, v_b, after_a, after_b, s_a, s_
     """The adjoint of an unfold of all lanes."""
     s, pairs = open_gates(gates, v_a, FAST), found.pairs
     own_a, cross_b, drive_a, time_a, sums_a, part_a = back_one(
-        a, pairs.sums_a, v_a, v_b, after_a, s_a, product(s, matrices.onto_a, FAST), product(s, matrices.driven_a, FAST), h_a, pairs.v_a,
+        a, pairs.sums_a, v_a, v_b, after_a, s_a, product(s, matrices.onto_a), product(s, matrices.driven_a), h_a, pairs.v_a,
         STEERED, True, TIMED, FAST,
     )  # fmt: skip
     own_b, cross_a, drive_b, time_b, sums_b, part_b = back_one(
-        b, pairs.sums_b, v_b, v_a, after_b, s_b, product(s, matrices.onto_b, FAST), product(s, matrices.driven_b, FAST), h_b, pairs.v_b,
+        b, pairs.sums_b, v_b, v_a, after_b, s_b, product(s, matrices.onto_b), product(s, matrices.driven_b), h_b, pairs.v_b,
         STEERED, True, TIMED, FAST,
     )  # fmt: skip
     total_a, total_b, opened = -part_a * after_a, -part_b * after_b, tl.trans(s)
     sums = found.matrices
     sums = Matrices(
-        sums.onto_a + product(opened, total_a, FAST), sums.onto_b + product(opened, total_b, FAST),
-        sums.driven_a + product(opened, part_a, FAST), sums.driven_b + product(opened, part_b, FAST),
+        sums.onto_a + product(opened, total_a), sums.onto_b + product(opened, total_b),
+        sums.driven_a + product(opened, part_a), sums.driven_b + product(opened, part_b),
     )  # fmt: skip
-    g = product(total_a, tl.trans(matrices.onto_a), FAST) + product(total_b, tl.trans(matrices.onto_b), FAST)
-    g += product(part_a, tl.trans(matrices.driven_a), FAST) + product(part_b, tl.trans(matrices.driven_b), FAST)
+    g = product(total_a, tl.trans(matrices.onto_a)) + product(total_b, tl.trans(matrices.onto_b))
+    g += product(part_a, tl.trans(matrices.driven_a)) + product(part_b, tl.trans(matrices.driven_b))
     away = v_a - gates.half_activation
     dz = g * derivative(gates.slope, away, s)
     back = dz * gates.slope
@@ -54,20 +54,21 @@ def back_unfolds(a, b, gates, matrices, found, sample, after_a, after_b, s_a, s_
     """The adjoint of all unfolds of a sample, which are run again up to the last one, whose potentials are known."""
     h_a, h_b, v_a, v_b = sample.h_a, sample.h_b, sample.v_a, sample.v_b
     weights_a, weights_b = weigh(a, h_a), weigh(b, h_b)
-    tl.debug_barrier()  # all threads have read what is written over now
-    for k in range(UNFOLDS - 1):
-        v_a, v_b = advance_block(a, b, gates, matrices, weights_a, weights_b, v_a, v_b, s_a, s_b, h_a, h_b, STEERED, FAST)
-        tl.store(kept + k * count, v_a, mask=stored)
-        tl.store(kept + (UNFOLDS + k) * count, v_b, mask=stored)
-    tl.debug_barrier()
-    for k in range(UNFOLDS - 1):
-        v_a = tl.load(kept + (UNFOLDS - 2 - k) * count, mask=stored, other=0.0)
-        v_b = tl.load(kept + (2 * UNFOLDS - 2 - k) * count, mask=stored, other=0.0)
+    if UNFOLDS == 1:
         found = back_block(a, b, gates, matrices, found, v_a, v_b, after_a, after_b, s_a, s_b, h_a, h_b, STEERED, TIMED, FAST)
-        after_a, after_b = v_a, v_b
-    return back_block(
-        a, b, gates, matrices, found, sample.v_a, sample.v_b, after_a, after_b, s_a, s_b, h_a, h_b, STEERED, TIMED, FAST
-    )
+    else:
+        tl.debug_barrier()  # all threads have read what is written over now
+        for k in range(UNFOLDS - 1):
+            tl.store(kept + k * count, v_a, mask=stored)
+            tl.store(kept + (UNFOLDS + k) * count, v_b, mask=stored)
+            v_a, v_b = advance_block(a, b, gates, matrices, weights_a, weights_b, v_a, v_b, s_a, s_b, h_a, h_b, STEERED, FAST)
+        tl.debug_barrier()
+        for k in range(UNFOLDS):
+            found = back_block(a, b, gates, matrices, found, v_a, v_b, after_a, after_b, s_a, s_b, h_a, h_b, STEERED, TIMED, FAST)
+            after_a, after_b, left = v_a, v_b, tl.maximum(UNFOLDS - 2 - k, 0)
+            v_a = tl.load(kept + left * count, mask=stored, other=0.0)
+            v_b = tl.load(kept + (UNFOLDS + left) * count, mask=stored, other=0.0)
+    return found
 
 
 @triton.jit
@@ -112,7 +113,7 @@ def pour_block(sums, gate_sums, matrix_sums, at, found, SIZE: tl.constexpr):
         add(matrix_sums + (4 * program.to(tl.int64) + i) * SIZE * SIZE + square, found.matrices[i], square >= 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def backward(lines, values, start, elapsed, lengths, gate_values, matrix_values, own, other, given_own, given_other, g_last,
              g_lines, g_start, g_elapsed, sums, gate_sums, matrix_sums, kept, batch, time, pairs,
              batch_stride, time_stride, pair_stride, side_stride, UNFOLDS: tl.constexpr, STEERED: tl.constexpr, SHARED: tl.constexpr,

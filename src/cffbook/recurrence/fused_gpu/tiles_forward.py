@@ -7,7 +7,7 @@ give what they cause in both neurons of every flip-flop; the rest is `pairs_forw
 
 from collections import namedtuple
 
-from cffbook.recurrence.fused_gpu.arithmetic import inverse, odds, tl, triton
+from cffbook.recurrence.fused_gpu.arithmetic import SIZES, inverse, odds, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_forward import Lanes, advance, load_lines, load_times, load_values, sense, weigh
 
 # Conductance of lateral synapses onto neuron a and neuron b [source, target], and each times the reversal potential.
@@ -24,10 +24,8 @@ def place_block(lengths, batch, time, pairs, batch_stride, pair_stride, BLOCK: t
     pair = tl.program_id(1) * BLOCK + tl.minimum(column, BLOCK - 1)
     stored = (row < batch) & (column < BLOCK) & (pair < pairs)
     # Lanes beyond the block or the batch repeat others, which they reach by no lateral synapse, and store nothing.
-    pair = tl.broadcast_to(tl.minimum(pair, pairs - 1), (ROWS, SIZE))
-    row = tl.broadcast_to(tl.minimum(row, batch - 1), (ROWS, SIZE))
-    lane = row * pairs + pair
-    row = row.to(tl.int64)
+    pair, row = tl.minimum(pair, pairs - 1), tl.broadcast_to(tl.minimum(row, batch - 1), (ROWS, SIZE))
+    lane, row = row * pairs + pair, row.to(tl.int64)
     stop, length = time, row
     if PADDED:
         length = tl.load(lengths + row)
@@ -44,10 +42,9 @@ def load_matrices(matrices, SIZE: tl.constexpr):
 
 
 @triton.jit
-def product(left, right, FAST: tl.constexpr):
-    """A matrix product; on tensor cores the numbers of float32 in three parts each."""
-    precision: tl.constexpr = "tf32x3" if FAST else "ieee"
-    return tl.dot(left, right, input_precision=precision, out_dtype=left.dtype)
+def product(left, right):
+    """A matrix product in full precision. Tensor cores would want more numbers for each thread than it has registers."""
+    return tl.dot(left, right, input_precision="ieee", out_dtype=left.dtype)
 
 
 @triton.jit
@@ -60,13 +57,13 @@ def open_gates(gates, outputs, FAST: tl.constexpr):
 def advance_block(a, b, gates, matrices, weights_a, weights_b, v_a, v_b, s_a, s_b, h_a, h_b, STEERED: tl.constexpr, FAST: tl.constexpr):
     """Both potentials after an unfold, each neuron seeing those of before it."""
     s = open_gates(gates, v_a, FAST)
-    onto_a, driven_a = h_a * product(s, matrices.onto_a, FAST), h_a * product(s, matrices.driven_a, FAST)
-    onto_b, driven_b = h_b * product(s, matrices.onto_b, FAST), h_b * product(s, matrices.driven_b, FAST)
+    onto_a, driven_a = h_a * product(s, matrices.onto_a), h_a * product(s, matrices.driven_a)
+    onto_b, driven_b = h_b * product(s, matrices.onto_b), h_b * product(s, matrices.driven_b)
     after_a = advance(a, weights_a, v_a, v_b, s_a * h_a, onto_a, driven_a, STEERED, True, FAST)  # eq. lateral
     return after_a, advance(b, weights_b, v_b, v_a, s_b * h_b, onto_b, driven_b, STEERED, True, FAST)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def forward(lines, values, start, elapsed, lengths, gate_values, matrix_values, own, other, last, batch, time, pairs,
             batch_stride, time_stride, pair_stride, side_stride, UNFOLDS: tl.constexpr, STEERED: tl.constexpr, SHARED: tl.constexpr,
             STEADY: tl.constexpr, PADDED: tl.constexpr, FAST: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
