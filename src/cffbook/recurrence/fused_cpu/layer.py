@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 from cffbook.recurrence.fused_cpu.arithmetic import np
 from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refuse
@@ -230,17 +229,5 @@ def _differentiate(ctx, given, last, _):
     return *fused_layer_backward(given, last, *ctx.saved_tensors, *ctx.options), *(None,) * 6
 
 
-def _products(inputs, values, w_in, b_in, w_out, *rest, out_shape=None) -> int:
-    """Operations of the two products, for PyTorch's counter, which gives shapes."""
-    return 2 * inputs[0] * inputs[1] * (w_in[0] * w_in[1] + w_out[0] * w_out[1])
-
-
-def _products_backward(given, g_last, inputs, values, w_in, b_in, w_out, *rest, out_shape=None) -> int:
-    """Two products for each one, and the input lines once more."""
-    return 2 * inputs[0] * inputs[1] * (3 * w_in[0] * w_in[1] + 2 * w_out[0] * w_out[1])
-
-
 differentiate("fused_layer", _differentiate, _keep)
 refuse("fused_layer_backward")
-register_flop_formula(torch.ops.cffbook.fused_layer)(_products)
-register_flop_formula(torch.ops.cffbook.fused_layer_backward)(_products_backward)
