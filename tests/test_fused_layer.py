@@ -1,7 +1,5 @@
 """A memory layer in one go on the CPU against the definition: values and every gradient, and where its parts run one by one instead."""
 
-import itertools
-
 import pytest
 import torch
 from torch.nn.utils import parametrize
@@ -9,6 +7,7 @@ from torch.nn.utils import parametrize
 from cffbook import FlipFlop, MemoryLayer, NearCritical, SemiImplicitEuler, wiring
 
 pytest.importorskip("numba", reason="needs the extra 'fast'")
+from cffbook.recurrence import mapped  # noqa: E402
 from cffbook.recurrence.fused_cpu import layer as fused  # noqa: E402
 
 # Both round each operation once; a few hundred of them separate the ends of these sequences.
@@ -19,7 +18,7 @@ SETTINGS = [
     (4, 6, 4, 1, "shared", "plain", 6, "both", False),
     (3, 8, 8, 70, "set_reset", "plain", 1, "one", True),
     (5, 4, 2, 33, "shared", "steered", 3, "both", True),
-    (7, 130, 3, 130, "set_reset", "steered", 1, "both", False),
+    (7, 130, 3, 66, "set_reset", "steered", 1, "both", False),
 ]
 
 
@@ -54,12 +53,13 @@ def agree(found, expected, tolerance):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Counts passes in one go; new arrays hold NaN, and a piece a few samples."""
+    """Counts passes in one go, whatever their size; new arrays hold NaN, and a piece a few samples."""
     seen = []
     original, whole = fused.roomy, fused.fused_layer
     monkeypatch.setattr(fused, "roomy", lambda *shape, like: original(*shape, like=like).fill_(torch.nan))
     monkeypatch.setattr(fused, "fused_layer", lambda *arguments: seen.append(1) or whole(*arguments))
-    monkeypatch.setattr(fused, "ROWS", 64)
+    monkeypatch.setattr(fused, "ROWS", 32)
+    monkeypatch.setattr(mapped, "LEAST", 0)
     return seen
 
 
@@ -76,8 +76,8 @@ def threads(request, monkeypatch):
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_values_and_all_gradients_are_those_of_the_definition(setting, dtype, calls, threads):
     layer, both = layer_of(setting, dtype), setting[-1]
-    for times, padded, started in itertools.product(("one", "sequence", *(() if both else ("sample",))), (False, True), (False,) if both else (True,)):
-        options = setting, times, padded, started
+    for times, padded in (("one", False), ("sequence", True)) if both else (("one", True), ("sequence", False), ("sample", True)):
+        options = setting, times, padded, not both
         calls.clear()
         found = everything(layer, "fused_cpu", *options)
         assert calls == [1]
@@ -100,7 +100,7 @@ def test_no_samples_and_no_sequences_are_run(calls):
 
 
 @pytest.mark.parametrize(("setting", "frozen"), [(SETTINGS[0], "input_map"), (SETTINGS[3], "cell")], ids=["the input map", "the flip-flops"])
-def test_what_is_frozen_gets_no_gradient_and_all_else_the_same(setting, frozen):
+def test_what_is_frozen_gets_no_gradient_and_all_else_the_same(setting, frozen, calls):
     layer, x = layer_of(setting), torch.randn(2, 9, setting[0], dtype=torch.float64)
     layer(x)[0].square().sum().backward()
     expected = {name: parameter.grad.clone() for name, parameter in layer.named_parameters()}
@@ -111,7 +111,7 @@ def test_what_is_frozen_gets_no_gradient_and_all_else_the_same(setting, frozen):
         assert parameter.grad is None if name.startswith(frozen) else torch.equal(parameter.grad, expected[name])
 
 
-def test_without_gradients_and_while_inferring_the_values_are_the_same(threads):
+def test_without_gradients_and_while_inferring_the_values_are_the_same(threads, calls):
     layer, x = layer_of(SETTINGS[2], torch.float32), torch.randn(4, 200, 3)
     expected = layer(x)[0]
     with torch.no_grad():
@@ -120,7 +120,7 @@ def test_without_gradients_and_while_inferring_the_values_are_the_same(threads):
         assert torch.equal(layer(x.clone())[0], expected)
 
 
-def test_inputs_that_do_not_lie_in_rows_are_the_same_inputs():
+def test_inputs_that_do_not_lie_in_rows_are_the_same_inputs(calls):
     layer, x = layer_of(SETTINGS[0]), torch.randn(6, 9, 3, dtype=torch.float64)
     turned = x.permute(2, 1, 0)
     assert torch.equal(layer(turned)[0], layer(turned.contiguous())[0])
@@ -146,7 +146,7 @@ def test_a_model_around_it_is_compiled(calls):
     agree(found, [parameter.grad for parameter in compiled.parameters()], 1e-12)
 
 
-def test_it_is_refused_to_differentiate_twice():
+def test_it_is_refused_to_differentiate_twice(calls):
     x = torch.randn(1, 3, 6, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(layer_of(SETTINGS[0])(x)[0].sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="no gradients of gradients: name backend='sequential'"):
@@ -185,6 +185,29 @@ def test_maps_that_are_more_than_maps_run_by_themselves(change, calls):
     found = everything(layer, "fused_cpu", SETTINGS[0])
     agree(found, everything(layer, "sequential", SETTINGS[0]), 1e-12)
     assert not calls and not torch.allclose(found[0], plain[0])
+
+
+def test_few_lines_run_one_by_one_as_they_lie_in_the_cache_anyway(calls, monkeypatch):
+    monkeypatch.setattr(mapped, "LEAST", 4 * 2 * 5 * 16)
+    layer = MemoryLayer(6, 8)
+    layer(torch.randn(2, 4, 6))
+    assert not calls
+    layer(torch.randn(2, 5, 6))
+    assert calls == [1]
+
+
+def test_the_threads_may_change_between_the_way_there_and_the_way_back(calls, monkeypatch):
+    monkeypatch.setattr("cffbook.recurrence.fused_cpu.pool.SMALL", 0)
+    layer, x, found, before = layer_of(SETTINGS[2]), torch.randn(8, 70, 3, dtype=torch.float64), [], torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        y = layer(x)[0]
+        torch.set_num_threads(1)
+        layer.zero_grad()
+        y.square().sum().backward()
+        found.append([parameter.grad.clone() for parameter in layer.parameters()])
+    torch.set_num_threads(before)
+    agree(*found, 1e-12)
 
 
 def test_where_it_does_not_cover_a_call_the_parts_run_one_by_one(calls):

@@ -91,7 +91,7 @@ def test_what_a_layer_keeps_is_counted_by_hand():
     assert measure.kept(torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sigmoid(), torch.nn.Linear(8, 4)), x) == 4 * 100 * (8 + 4)
     with torch.no_grad():
         assert measure.kept(torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sigmoid(), torch.nn.Linear(8, 4)), x) == 4 * 100 * 4
-    layer, x = speed.build("memory", 16), torch.randn(2, 2048, 16, requires_grad=True)  # outputs, and marks of both potentials every 64 samples
+    layer, x = speed.build("memory", 16), torch.randn(32, 4096, 16, requires_grad=True)  # outputs, and marks of both potentials every 64 samples
     assert 1 + 2 / 64 <= measure.kept(layer, x) / x.nbytes < 1.1
 
 

@@ -36,10 +36,10 @@ class Way:
         self.values, self.lengths = values[:, self.part].contiguous().numpy(), lengths.numpy()
         self.times = elapsed.expand(inputs.shape[0], -1, self.pairs, 2).numpy()
         self.options = unfolds, steered, shared, self.turned
-        self.chunks, self.samples, self.together = cut(inputs.shape[0], self.pairs, unfolds)
+        self.chunks, self.samples, self.together = cut(*inputs.shape[:2], self.pairs, unfolds)
 
     def groups(self, first: int, end: int) -> Iterator[slice]:
-        """Sequences from `first` up to `end`, so many together that they fill the lanes."""
+        """Sequences from `first` up to `end`, so many together that they fill the lanes and a piece."""
         for begin in range(first, end, self.together):
             yield slice(begin, min(end, begin + self.together))
 
@@ -64,23 +64,21 @@ class Way:
         lengths = np.clip(self.lengths[group] - piece.start, 0, piece.stop - piece.start)
         return lines.unflatten(2, (self.pairs, -1)).numpy(), times, lengths
 
-    def marks(self, marks: Tensor, group: slice, k: int) -> np.ndarray:
-        """Those of piece `k` of a group, `(chunks, sequences, pairs, 2)`, from `marks` `(batch, chunks of all pieces, pairs, 2)`."""
-        sequences = group.stop - group.start
-        size = sequences * self.chunks
-        return marks[group].view(-1, self.pairs, 2)[k * size : (k + 1) * size].view(self.chunks, sequences, self.pairs, 2).numpy()
+    def marks(self, marks: Tensor, group: slice, i: int) -> tuple:
+        """Where the kernels find the marks of piece `i`."""
+        return marks.numpy(), group.start, i * self.chunks
 
 
-def cut(batch: int, pairs: int, unfolds: int) -> tuple[int, int, int]:
+def cut(batch: int, time: int, pairs: int, unfolds: int) -> tuple[int, int, int]:
     """Chunks between marks in a piece, its samples, and how many sequences go together."""
-    together = max(1, min(batch, 2 * LANES // pairs))
+    together = max(1, min(batch, max(2 * LANES // pairs, ROWS // max(1, time))))
     chunks = max(1, ROWS // together // chunk_of(unfolds))
     return chunks, chunks * chunk_of(unfolds), together
 
 
 def _marked(batch: int, time: int, pairs: int, unfolds: int, ways: int) -> tuple[int, ...]:
     """The shape of all marks."""
-    chunks, samples, _ = cut(batch, pairs, unfolds)
+    chunks, samples, _ = cut(batch, time, pairs, unfolds)
     return ways, batch, -(-time // samples) * chunks, pairs, 2
 
 
@@ -125,7 +123,7 @@ def _forward(
                     lines, *held = _of(room, group, piece)
                     way.lines(group, piece, lines)
                     shaped, times, real = way.arrays(group, piece, lines)
-                    kept = (*(each.numpy() for each in held), state.numpy(), way.marks(marks[k], group, i))
+                    kept = (*(each.numpy() for each in held), state.numpy(), *way.marks(marks[k], group, i))
                     arrays = shaped, way.values, state.numpy(), times, real, *way.options, *kept
                     share(_part(forward, arrays), _blocks(shaped), lines.numel() * unfolds)
                     target = outputs[group, piece]
@@ -179,7 +177,7 @@ def _back(way: Way, first: int, end: int, share: Callable, given: Tensor, marks:
             shaped, times, real = way.arrays(group, piece, lines)
             potentials = (*(each.numpy() for each in held), g_own.numpy(), g_other.numpy() if len(way.readers) > 1 else none)
             written = state.numpy(), shaped, state.numpy(), untimed, sums.numpy()
-            arrays = shaped, way.values, times, real, *way.options, way.marks(marks, group, i), *potentials, *written
+            arrays = shaped, way.values, times, real, *way.options, *way.marks(marks, group, i), *potentials, *written
             share(_part(backward, arrays), len(sums), 3 * lines.numel() * way.options[0])
             for each, g in zip(held, g_readers, strict=False):
                 g.addmm_(out.flatten(0, 1).t(), each.flatten(0, 1))

@@ -29,7 +29,7 @@ def _forward(
         return own, other, last
     arrays = _arrays(lines, values, potential, elapsed, lengths)
     none = potential.new_empty(0, 0, 0, 0).numpy()
-    tail = unfolds, steered, shared, False, own.numpy(), other.numpy(), last.numpy(), none
+    tail = unfolds, steered, shared, False, own.numpy(), other.numpy(), last.numpy(), none, 0, 0
     share(lambda first, end: forward(first, end, *arrays, *tail), _blocks(batch * pairs), batch * time * pairs * unfolds)
     return own, other, last
 
@@ -51,7 +51,7 @@ def _backward(
         written = g_lines.reshape(batch, time, pairs, -1).numpy(), g_start.numpy(), g_elapsed.numpy(), sums.numpy()
         marks = _marks(potential, own, other, chunk_of(unfolds)).numpy()
         arrays = lines_, values_, times, lengths_
-        tail = unfolds, steered, shared, False, marks, nothing.numpy(), nothing.numpy(), *gradients, *written
+        tail = unfolds, steered, shared, False, marks, 0, 0, nothing.numpy(), nothing.numpy(), *gradients, *written
         share(lambda first, end: backward(first, end, *arrays, *tail), len(sums), 3 * batch * time * pairs * unfolds)
     return g_lines, sum_lanes(sums, batch, pairs, values.dtype), g_start, g_elapsed
 
@@ -68,9 +68,9 @@ def roomy(*shape: int, like: Tensor) -> Tensor:
 
 
 def _marks(potential: Tensor, own: Tensor, other: Tensor, chunk: int) -> Tensor:
-    """Potentials before every `chunk` samples, `(chunks, batch, pairs, 2)`; where sequences have ended, any finite ones do."""
-    before = torch.stack((own[:, chunk - 1 : -1 : chunk], other[:, chunk - 1 : -1 : chunk]), -1).transpose(0, 1)
-    return torch.cat((potential.to(own.dtype)[None], before)).detach().contiguous()
+    """Potentials before every `chunk` samples, `(batch, chunks, pairs, 2)`; where sequences have ended, any finite ones do."""
+    before = torch.stack((own[:, chunk - 1 : -1 : chunk], other[:, chunk - 1 : -1 : chunk]), -1)
+    return torch.cat((potential.to(own.dtype)[:, None], before), 1).detach().contiguous()
 
 
 def _arrays(lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor) -> tuple:

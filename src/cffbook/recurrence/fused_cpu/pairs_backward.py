@@ -264,12 +264,12 @@ def back_block(w, kept, gates, waiting, block, t, total, pairs, lines, elapsed, 
 
 
 @kernel
-def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shared, turned, marks, held, other, given_own, given_other,
+def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shared, turned, marks, sequence, mark, held, other, given_own, given_other,
              g_last, g_lines, g_start, g_elapsed, g_values):
     """Run the blocks from `first` up to `end`; arguments as in `forward`, and
 
     Args:
-        marks: (chunks, batch, pairs, 2) as `forward` has left them.
+        marks, sequence, mark: as `forward` has left them.
         held, other: (batch, time, pairs) potentials, written, or (0, 0, 0) when they are not wanted.
         given_own, given_other: (batch, time, pairs) gradients of the potentials; the second may be (0, 0, 0) when it is 0.
         g_last: (batch, pairs, 2) gradient of the last ones.
@@ -286,7 +286,7 @@ def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shar
     for block in range(first, end):
         begin_block(w, block, total, pairs, values, GV, g_last, elapsed, part)
         for c in range((time - 1) // chunk, -1, -1):
-            load_block(w, block, total, pairs, V, marks[c])
+            load_block(w, block, total, pairs, V, marks[sequence:, mark + c])
             count = min(chunk, time - c * chunk)
             for i in range(count):
                 t = time - 1 - c * chunk - i if turned else c * chunk + i

@@ -237,12 +237,15 @@ def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds
 
 @kernel
 def chunk_of(unfolds):
-    """Samples between two marks."""
-    return max(8, CHUNK // unfolds)
+    """Samples between two marks, a power of two."""
+    samples = CHUNK
+    while samples > 8 and samples * unfolds > CHUNK:
+        samples //= 2
+    return samples
 
 
 @kernel
-def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, turned, own, other, last, marks):
+def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, turned, own, other, last, marks, sequence, mark):
     """Run the blocks from `first` up to `end`.
 
     Args:
@@ -253,7 +256,8 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
         lengths: (batch,) real samples.
         turned: from the last sample to the first.
         own, other: (batch, time, pairs) potentials of neuron a and b, written.
-        marks: (chunks, batch, pairs, 2) potentials before every so many samples, written, or (0, 0, 0, 0) when they are not wanted.
+        marks: (all sequences, all chunks, pairs, 2) potentials before every so many samples, written from sequence `sequence` and
+            mark `mark` on, or (0, 0, 0, 0) when they are not wanted.
     """
     batch, time, pairs = lines.shape[:3]
     total, part, chunk = batch * pairs, inverse(values.dtype.type(unfolds)), chunk_of(unfolds)
@@ -262,7 +266,7 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
         begin_block(w, block, total, pairs, values, V, start, elapsed, part)
         for i in range(time):
             if i % chunk == 0 and marks.shape[0] > 0:
-                end_block(w, block, total, pairs, V, marks[i // chunk])
+                end_block(w, block, total, pairs, V, marks[sequence:, mark + i // chunk])
             t = time - 1 - i if turned else i
             step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other)
         end_block(w, block, total, pairs, V, last)
