@@ -111,6 +111,15 @@ def test_what_is_frozen_gets_no_gradient_and_all_else_the_same(setting, frozen, 
         assert parameter.grad is None if name.startswith(frozen) else torch.equal(parameter.grad, expected[name])
 
 
+def test_inputs_that_want_no_gradient_change_those_of_the_parameters_by_nothing(calls):
+    layer, x, found = layer_of(SETTINGS[2]), torch.randn(8, 70, 3, dtype=torch.float64), []
+    for wanted in (True, False):
+        layer.zero_grad()
+        layer(x.detach().requires_grad_(wanted))[0].square().sum().backward()
+        found.append([parameter.grad.clone() for parameter in layer.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 def test_without_gradients_and_while_inferring_the_values_are_the_same(threads, calls):
     layer, x = layer_of(SETTINGS[2], torch.float32), torch.randn(4, 200, 3)
     expected = layer(x)[0]

@@ -23,8 +23,7 @@ class Way:
     """One direction of time: its flip-flops, what maps to and from them, and how sequences and samples are cut.
 
     Args:
-        k: 0 for time as it runs, 1 for backwards in time.
-        layer: the operator's arguments, detached.
+        k: 0 for time as it runs, 1 for backwards in time; all else are the operator's arguments, detached.
     """
 
     def __init__(self, k: int, inputs, values, w_in, b_in, w_out, elapsed, lengths, unfolds, steered, shared, ways):
@@ -137,13 +136,13 @@ def _forward(
 
 def _backward(
     given: Tensor, g_last: Tensor, inputs: Tensor, values: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, elapsed: Tensor,
-    lengths: Tensor, marks: Tensor, unfolds: int, steered: bool, shared: bool, ways: int,
+    lengths: Tensor, marks: Tensor, unfolds: int, steered: bool, shared: bool, ways: int, to_inputs: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of inputs, values, both maps' weights and biases, and potential."""
+    """Gradients of inputs, empty where they are not wanted, of values, both maps' weights and biases, and potential."""
     inputs, *rest = _detached(inputs, values, w_in, b_in, w_out, elapsed, lengths)
-    given, g_last, marks = _detached(given, g_last, marks)
-    batch, time, width = inputs.shape
-    g_inputs, g_start = roomy(batch, time, width, like=inputs), g_last.clone(memory_format=torch.contiguous_format)
+    g_last, marks = _detached(g_last, marks)
+    given, (batch, time, width) = given.detach(), inputs.shape  # one number for all outputs is not written out
+    g_inputs, g_start = roomy(batch, time, width, like=inputs) if to_inputs else inputs.new_empty(0), g_last.clone(memory_format=torch.contiguous_format)
     found: list[dict[int, tuple[Tensor, ...]]] = [{} for _ in range(ways)]
 
     def work(first: int, end: int, share: Callable) -> None:
@@ -153,7 +152,7 @@ def _backward(
 
     _serve(work, batch, 3 * batch * time * values.shape[1] * unfolds)
     summed = [[sum(each) for each in zip(*(one[first] for first in sorted(one)), strict=True)] for one in found]
-    g_values, g_w_in, g_b_in, g_w_out = (torch.cat(each, d) for each, d in zip(zip(*(one[:4] for one in summed), strict=True), (1, 0, 0, 1), strict=True))
+    g_values, g_w_in, g_b_in, g_w_out = (torch.cat([one[i] for one in summed], d) for i, d in enumerate((1, 0, 0, 1)))
     return g_inputs, g_values, g_w_in, g_b_in, g_w_out.flatten(1), summed[0][4], g_start
 
 
@@ -169,7 +168,7 @@ def _back(way: Way, first: int, end: int, share: Callable, given: Tensor, marks:
         sums = torch.zeros(-(-several * way.pairs // LANES), VALUES * LANES, dtype=torch.float64)
         for i, piece in reversed(list(enumerate(way.pieces()))):
             lines, out, *held, g_own, g_other = _of(room, group, piece)
-            inputs, target, flat = way.inputs[group, piece], g_inputs[group, piece], slice(several * (piece.stop - piece.start))
+            inputs, flat = way.inputs[group, piece], slice(several * (piece.stop - piece.start))
             way.lines(group, piece, lines)
             out.copy_(given[group, piece])
             for each, reader in zip((g_own, g_other), way.readers, strict=False):
@@ -184,7 +183,9 @@ def _back(way: Way, first: int, end: int, share: Callable, given: Tensor, marks:
             g_b_out.addmv_(out.flatten(0, 1).t(), ones[flat])
             g_b_in.addmv_(lines.flatten(0, 1).t(), ones[flat])
             torch.addbmm(g_w_in, lines.transpose(1, 2), inputs, out=g_w_in)
-            torch.baddbmm(target, lines, way.w_in.expand(several, -1, -1), beta=float(way.turned), out=target)
+            if g_inputs.numel():
+                target = g_inputs[group, piece]
+                torch.baddbmm(target, lines, way.w_in.expand(several, -1, -1), beta=float(way.turned), out=target)
         g_start[group, way.part] = state
         g_values += sum_lanes(sums, several, way.pairs, given.dtype)
     return g_values, g_w_in, g_b_in, torch.stack(g_readers, 2), g_b_out
@@ -208,9 +209,9 @@ def _like_forward(inputs, values, w_in, b_in, w_out, b_out, potential, elapsed, 
     return inputs.new_empty(*inputs.shape[:2], w_out.shape[0]), potential.new_empty(potential.shape), marks
 
 
-def _like_backward(given, g_last, inputs, values, w_in, b_in, w_out, elapsed, lengths, marks, unfolds, steered, shared, ways):
-    like = inputs, values, w_in, b_in, w_out, w_out[:, 0], g_last
-    return tuple(each.new_empty(each.shape) for each in like)
+def _like_backward(given, g_last, inputs, values, w_in, b_in, w_out, elapsed, lengths, marks, unfolds, steered, shared, ways, to_inputs):
+    like = values, w_in, b_in, w_out, w_out[:, 0], g_last
+    return inputs.new_empty(inputs.shape if to_inputs else 0), *(each.new_empty(each.shape) for each in like)
 
 
 fused_layer = operator("fused_layer", _forward, _like_forward)
@@ -224,7 +225,9 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(ctx, given, last, _):
-    return *fused_layer_backward(given, last, *ctx.saved_tensors, *ctx.options), *(None,) * 6
+    to_inputs = ctx.needs_input_grad[0]
+    first, *gradients = fused_layer_backward(given, last, *ctx.saved_tensors, *ctx.options, to_inputs)
+    return first if to_inputs else None, *gradients, *(None,) * 6
 
 
 differentiate("fused_layer", _differentiate, _keep)

@@ -264,8 +264,8 @@ def back_block(w, kept, gates, waiting, block, t, total, pairs, lines, elapsed, 
 
 
 @kernel
-def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shared, turned, marks, sequence, mark, held, other, given_own, given_other,
-             g_last, g_lines, g_start, g_elapsed, g_values):
+def backward(first, end, lines, values, elapsed, lengths, unfolds, steered, shared, turned, marks, sequence, mark, held, other,
+             given_own, given_other, g_last, g_lines, g_start, g_elapsed, g_values):
     """Run the blocks from `first` up to `end`; arguments as in `forward`, and
 
     Args:
