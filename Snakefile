@@ -11,8 +11,8 @@ import sys
 from cffbook import experiment
 
 TIER = config.get("tier", "cpu")
-TASKS = str(config.get("tasks", "listops,image")).split(",")
-MIXERS = str(config.get("mixers", "memory,memory_small,attention,lstm,gru")).split(",")
+TASKS = str(config.get("tasks", "listops,text,retrieval,image,pathfinder")).split(",")
+MIXERS = str(config.get("mixers", "memory_small,attention,memory,lstm,state_space,linear")).split(",")
 SEEDS = [int(seed) for seed in str(config.get("seeds", "0")).split(",")]
 OVERRIDES = config.get("overrides", {})  # for example --config 'overrides={"flip_flops": 16, "steps": 500}'
 RESULTS, RUNS = config.get("results", "results"), config.get("runs", "runs")

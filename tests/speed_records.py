@@ -16,9 +16,9 @@ def case_named(name: str) -> speed.Case:
 def comparison(name: str, seconds: Mapping[str, float] | None = None, memory: Mapping[str, int | None] | None = None) -> speed.Comparison:
     """A comparison of a real case; of layers that are not told, a second and a megabyte."""
     case = case_named(name)
-    clocks = {layer: [float((seconds or {}).get(layer, 1.0))] * case.rounds for layer in case.layers}
+    clocks = {layer: [float((seconds or {}).get(layer, 1.0))] * (1 if layer in case.once else case.rounds) for layer in case.layers}
     taken = {layer: (memory or {}).get(layer, 1_000_000) for layer in case.layers}
-    values = asdict(case) | {"layers": list(case.layers)}
+    values = asdict(case) | {"layers": list(case.layers), "once": list(case.once)}
     return speed.Comparison(case.name, values, clocks, taken, dict(LIMITS), {"cores": 2}, {"torch": "2"}, None, "2026-01-01T00:00:00+00:00")
 
 

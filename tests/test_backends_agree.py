@@ -39,7 +39,7 @@ def settings(draw):
             cell.assign({"reciprocal_slope": draw(st.sampled_from([1.0, 20.0, 100.0]))})
         if kind == "coupled":
             cell = MemoryCell(cell, lateral, draw(st.sampled_from(["presynaptic", "per_synapse"])))
-    batch, time = draw(st.integers(1, 5)), draw(st.integers(1, 12))
+    batch, time = draw(st.sampled_from([1, 2, 3, 5, 8, 13, 18])), draw(st.integers(1, 12))
     inputs = torch.randn(batch, time, *cell.input_shape, dtype=torch.float64) * draw(st.sampled_from([0.3, 3.0, 1e3, 1e30]))
     start = torch.randn(batch, *cell.state_shape, dtype=torch.float64) * draw(st.sampled_from([0.0, 0.5]))
     own = (batch, time, *(1 for _ in cell.state_shape))

@@ -54,7 +54,7 @@ def test_from_every_equation_to_its_lines_and_from_each_line_back(book: Pages) -
         for link in links:
             target, line = book.follow(path, link)
             assert f"# eq. {label}" in line.get_text()
-            back = line.find("a") or line.find_next_sibling(class_=equations.BACK).find("a")
+            back = line.find("a") or line.find_next(class_=equations.BACK).find("a")
             assert book.follow(target, back) == (path, block)
             reached.add((target, line["id"]))
     lines = {(path, line["id"]) for path in (book.folder / "code").rglob("*.html") for line in book.page(path).select(".line.equation")}

@@ -113,11 +113,20 @@ def test_what_cannot_be_compared_is_refused(ours, theirs):
 
 def test_scores_stand_over_their_parameters_beside_the_floors_up_to_the_next_one():
     figure = evaluation.scores(evaluation.comparable([record(), record("attention", 0.35, 100_000)]))
-    assert {trace.name: (trace.x[0], trace.y[0]) for trace in figure.data} == {"memory": (50_000, 40.0), "attention": (100_000, 35.0)}
-    assert figure.data[0].error_y.array[0] == pytest.approx(2 * 100 * math.sqrt(0.24 / 2000), abs=0.01)
+    assert {trace.name: (trace.x[0], trace.y[0]) for trace in figure.data if trace.mode == "markers"} == {
+        "memory": (50_000, 40.0), "attention": (100_000, 35.0)}
+    assert next(trace for trace in figure.data if trace.name == "memory").error_y.array[0] == pytest.approx(2 * 100 * math.sqrt(0.24 / 2000), abs=0.01)
     assert lines(figure) == {"majority": 15.0, "root operator": 32.0, "depth 1": 46.0}
     low, high = figure.layout.yaxis.range
     assert low == 0 and 46 < high < 71
+
+
+def test_the_front_holds_the_rows_to_which_no_smaller_one_is_as_accurate():
+    rows = {"memory_small": (0.38, 20_000), "memory": (0.38, 50_000), "lstm": (0.41, 60_000), "attention": (0.35, 90_000), "linear": (0.42, 95_000)}
+    group = [record(row, score, total) for row, (score, total) in rows.items()] + [record("lstm", 0.43, 60_000, seed=1)]
+    assert evaluation.front(group) == {"memory_small": (20_000, 0.38), "lstm": (60_000, pytest.approx(0.42))}
+    line = next(trace for trace in evaluation.scores(evaluation.comparable(group)).data if trace.name == "Pareto front")
+    assert list(line.x) == [20_000, 60_000] and list(line.y) == [38.0, 42.0]
 
 
 def test_no_record_gives_a_figure_that_says_so():

@@ -97,6 +97,7 @@ NETWORKS = {
     "lattice, per synapse, plain": lambda: coupled(8, wiring.lattice((2, 2, 2)), "per_synapse", "set_reset", "plain", 1, 3),
     "tiles, presynaptic": lambda: coupled(6, wiring.tiles(6, 3), "presynaptic", unfolds=6),
     "LTC, every neuron to every one": lambda: neurons(3, wiring.dense(9, self_connections=True)),
+    "LTC, many inputs": lambda: neurons(70, wiring.dense(3, self_connections=True), 2),
     "LTC, ring": lambda: neurons(2, wiring.ring(7), 2),
     "LTC, one neuron": lambda: neurons(1, wiring.independent(1), 1),
     "NCP": lambda: neurons(4, wiring.ncp(4, 6, 5, 3, sensory_fanout=3, inter_fanout=2, recurrent_command_synapses=4, motor_fanin=3), 3),
@@ -104,7 +105,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize(("batch", "time", "times", "padded"), [(3, 7, "sample", True), (7, 1, "one", False), (1, 70, "own", False)])
+@pytest.mark.parametrize(("batch", "time", "times", "padded"), [(3, 7, "sample", True), (7, 1, "one", False), (1, 70, "own", False), (20, 9, "sequence", True)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_too_are_those_of_the_definition(name, batch, time, times, padded, dtype):
     agree(dtype, NETWORKS[name](), batch, time, times, padded)
@@ -156,9 +157,23 @@ def test_pytorch_accepts_the_operator_of_networks():
     assert torch.equal(compiled(x)[0], layer(x)[0])
 
 
-def test_it_is_refused_to_differentiate_twice():
+def test_pytorch_accepts_the_operator_of_networks_whatever_its_arguments(monkeypatch: pytest.MonkeyPatch):
+    from cffbook.recurrence.fused_cpu import network
+
+    cell, calls = coupled(3, wiring.ring(3), "presynaptic").double(), []
+    monkeypatch.setattr(network, "fused_network", lambda *arguments: calls.append(arguments) or fused(*arguments))
+    fused = torch.ops.cffbook.fused_network.default
+    unroll(cell, torch.randn(2, 4, 3, 2).double(), elapsed=0.7, lengths=torch.tensor([4, 2]), backend="fused_cpu")
+    (arguments,) = calls
+    inputs, *values, places, unfolds = arguments
+    tensors = [value.detach().requires_grad_() for value in (inputs, *values)]
+    torch.library.opcheck(fused, (*tensors, places, unfolds))
+
+
+@pytest.mark.parametrize("cell", [FlipFlop(2), MemoryCell(FlipFlop(2), wiring.dense(2))], ids=["pairs", "network"])
+def test_it_is_refused_to_differentiate_twice(cell):
     x = torch.randn(1, 3, 2, 2, requires_grad=True)
-    (gradient,) = torch.autograd.grad(unroll(FlipFlop(2), x, backend="fused_cpu")[0].sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(unroll(cell, x, backend="fused_cpu")[0].sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="no gradients of gradients: name backend='sequential'"):
         gradient.sum().backward()
 

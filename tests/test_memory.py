@@ -174,6 +174,17 @@ def test_every_gradient_is_right(options):
     assert torch.autograd.gradcheck(lambda x, *_: layer(x, elapsed=elapsed, lengths=torch.tensor([3, 2])), (x, *parameters))
 
 
+def test_drive_widens_the_first_lines_and_nothing_else():
+    torch.manual_seed(0)
+    usual = MemoryLayer(8, 4)
+    torch.manual_seed(0)
+    wide = MemoryLayer(8, 4, drive=3.0)
+    for (name, one), other in zip(wide.named_parameters(), usual.parameters(), strict=True):
+        assert torch.equal(one, 3 * other if name == "input_map.weight" else other)
+    with pytest.raises(ValueError, match="drive must be positive"):
+        MemoryLayer(8, 4, drive=0.0)
+
+
 def test_absent_synapses_cost_no_parameters():
     none, ring = layer_with(), layer_with(lateral=wiring.ring(8))
     count = sum(p.numel() for p in ring.parameters()) - sum(p.numel() for p in none.parameters())

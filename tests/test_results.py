@@ -35,6 +35,13 @@ def test_a_record_read_back_is_the_record_written(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["one.json"]  # no temporary file is left
 
 
+def test_records_of_a_search_are_read_by_the_name_of_their_folder_alone(tmp_path):
+    record().write(tmp_path / "text" / "a.json")
+    record(seed=1).write(tmp_path / "search" / "text" / "b.json")
+    assert [each.seed for each in load_records(tmp_path)] == [0]
+    assert [each.seed for each in load_records(tmp_path / "search")] == [1]
+
+
 def test_the_outcome_leaves_out_clocks_and_nothing_that_training_decides():
     one = record()
     later = dataclasses.replace(one, seconds=9.0, started="2027", evaluations=(dataclasses.replace(LOOK, seconds=8.0),))

@@ -24,8 +24,19 @@ def test_layers_take_turns_and_every_round_of_each_is_kept(monkeypatch):
     turns = []
     monkeypatch.setattr(measure, "step", lambda layer, inputs, backward: turns.append(type(layer).__name__))
     seconds = measure.clocks(small())
-    assert turns == ["MemoryLayer", "LSTM"] * 4  # one pass of each goes before, uncounted
+    assert turns == ["MemoryLayer", "MemoryLayer", "LSTM", "LSTM"] * 3  # the first of two is not counted
     assert [len(rounds) for rounds in seconds.values()] == [3, 3]
+
+
+def test_a_layer_that_takes_too_long_runs_once_and_every_round_of_the_other_is_compared_with_it(monkeypatch):
+    turns = []
+    monkeypatch.setattr(measure, "step", lambda layer, inputs, backward: turns.append((type(layer).__name__, inputs.shape[1])))
+    seconds = measure.clocks(small(once=("lstm",)))
+    assert turns == [*[("MemoryLayer", 9)] * 2, ("LSTM", 8), ("LSTM", 9), *[("MemoryLayer", 9)] * 4]
+    assert [len(rounds) for rounds in seconds.values()] == [3, 1]
+    found = comparison("ncps-d128-b32-t256-train-2", {"ncps LTC": 6.0})
+    found.seconds[found.case["layers"][0]][:] = [1.0, 2.0, 3.0, 1.5, 4.0]
+    assert found.ratios("ncps LTC") == [6.0, 3.0, 2.0, 4.0, 1.5] and found.ratio("ncps LTC") == 3.0
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_a_round():

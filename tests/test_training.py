@@ -22,6 +22,7 @@ from torch import nn
 
 from cffbook.tasks import Batch
 from cffbook.training import Recipe, evaluate, fit, parameter_groups
+from cffbook.training.loop import total_norm
 from cffbook.training.order import Order
 from cffbook.training.scoring import sums
 
@@ -195,6 +196,12 @@ def test_the_clock_stops_a_run_and_its_schedule_ends_with_it(tmp_path):
     history = fit(reader(), example(), recipe, folder=tmp_path)
     assert history.stopped == "minutes" and 1.0 <= history.seconds < 3.0
     assert history.evaluations[-1].learning_rate < 0.01 * recipe.learning_rate
+
+
+def test_a_gradient_whose_square_is_too_large_for_a_float_still_has_a_norm():
+    gradients = [torch.tensor([3e25, 1.0]), torch.tensor([[-4e25]])]
+    assert abs(total_norm(gradients) / 5e25 - 1) < 1e-6
+    assert not total_norm([torch.tensor([float("inf"), 1.0])]).isfinite()
 
 
 @pytest.mark.parametrize("where", ["parameter", "gradient"])

@@ -1,5 +1,7 @@
 """The transformer body with any mixer: padding, streaming, pooling, towers, generation, gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -99,6 +101,27 @@ def test_pooling_is_over_real_samples_only():
     assert torch.equal(pool(x, lengths, "max")[1], x[1, :2].amax(0))
     assert torch.equal(pool(x, lengths, "last")[1], x[1, 1]) and torch.equal(pool(x, None, "last"), x[:, -1])
     assert torch.equal(pool(x, lengths, "first"), x[:, 0])
+
+
+def test_a_standardised_mean_differs_between_sequences_by_one_whatever_their_length():
+    torch.manual_seed(0)
+    told = Classifier(maker("lstm"), replace(BODY, standardise=True), classes=2, vocabulary=10)
+    usual = Classifier(maker("lstm"), BODY, classes=2, vocabulary=10)
+    tokens = torch.randint(1, 10, (32, 200))
+    assert usual.features(tokens).std(0).mean() < 0.1
+    found = told.features(tokens)
+    assert torch.allclose(found.mean(0), torch.zeros(8), atol=1e-5) and torch.allclose(found.var(0, unbiased=False), torch.ones(8), atol=1e-2)
+    told.eval()
+    assert torch.allclose(told.features(tokens)[:1], told.features(tokens[:1]), atol=1e-5)  # alone as in a batch, once it is trained
+
+
+def test_embeddings_begin_as_widely_as_told_and_as_before_when_not():
+    torch.manual_seed(0)
+    usual = Embedding(8, vocabulary=300, max_length=50)
+    torch.manual_seed(0)
+    told = Embedding(8, vocabulary=300, max_length=50, spread=0.2)
+    assert torch.allclose(told.values.weight, 0.2 * usual.values.weight) and 0.19 < told.values.weight.std() < 0.21
+    assert torch.allclose(told.positions.weight, 10 * usual.positions.weight)  # 0.02 when not told
 
 
 def test_two_towers_share_their_weights():

@@ -49,7 +49,8 @@ class FusedLTC(Original):
         if prefix not in known:
             mask = self.rnn_cell._params[f"{prefix}sparsity_mask"].detach().cpu()
             target, source = torch.nonzero(mask.T, as_tuple=True)
-            known[prefix] = layout(source, torch.arange(len(source)), target), (source, target)
+            places, order, _ = layout(source, torch.arange(len(source)), target, mask.shape[1])
+            known[prefix] = places, (source[order], target[order])
         return known[prefix]
 
     def forward(self, input: Tensor, hx: Tensor | None = None, timespans: Tensor | None = None):

@@ -145,22 +145,15 @@ class MemoryCell(nn.Module):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Order all synapses between neurons by target and gate: self, reciprocal, then lateral ones."""
+        """Where all synapses between neurons are: self, reciprocal, then lateral ones."""
         neurons = torch.arange(2 * self.flip_flops.pairs)
         self.other = neurons ^ 1
         lines = neurons // 2 if self.flip_flops.scheme == "shared" else neurons
-        self.sensory_layout = layout(lines, neurons, neurons)
+        self.sensory_layout, *_ = layout(lines, neurons, neurons, len(neurons))
         source, gate, target = self.lateral.places()
-        sources = torch.cat((neurons, self.other, source))
-        self.gate_order = torch.arange(len(sources))
-        if self.lateral.kind == "per_synapse":
-            # One gate a synapse, so gates may follow the order of the synapses.
-            self.gate_order = torch.argsort(torch.cat((neurons, neurons, target)), stable=True)
-        place = torch.argsort(self.gate_order)
-        gates = place[torch.cat((neurons, len(neurons) + neurons, 2 * len(neurons) + gate))]
-        targets = torch.cat((neurons, neurons, target))
-        self.order = torch.argsort(targets * (len(sources) + 1) + gates)
-        self.layout = layout(sources[self.gate_order], gates[self.order], targets[self.order])
+        sources, targets = torch.cat((neurons, self.other, source)), torch.cat((neurons, neurons, target))
+        gates = torch.cat((neurons, len(neurons) + neurons, 2 * len(neurons) + gate))
+        self.layout, self.gate_order, self.order = layout(sources, gates, targets, len(neurons))
 
     def circuit(self) -> MemoryCircuit:
         """The physical values of the parameters."""

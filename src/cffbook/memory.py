@@ -34,6 +34,7 @@ class MemoryLayer(nn.Module):
         backend: see `cffbook.recurrence.unroll`.
         strength: largest initial conductance of all lateral synapses onto one neuron together; about 1, as much as a pair's
             own synapses, for layers that are to track states, where synapses have to flip what others hold.
+        drive: factor of the input map's initial weights; above 1 the lines swing gates further open and closed from the start.
 
     Raises:
         ValueError: sizes do not fit, or a name is unknown.
@@ -55,8 +56,11 @@ class MemoryLayer(nn.Module):
         bidirectional: bool = False,
         backend: str = "auto",
         strength: float = STRENGTH,
+        drive: float = 1.0,
     ):
         super().__init__()
+        if drive <= 0:
+            raise ValueError(f"drive must be positive, got {drive}: 1 leaves the input map as `torch.nn.Linear` draws it")
         if isinstance(flip_flops, int):
             flip_flops = FlipFlop(flip_flops, sensory="steered", solver=SemiImplicitEuler(1), init=NearCritical())
         check_kind(lateral)
@@ -70,6 +74,7 @@ class MemoryLayer(nn.Module):
         self.d_model, self.readout, self.bidirectional, self.backend = d_model, readout, bidirectional, backend
         lines, held = flip_flops.pairs * (2 if flip_flops.scheme == "set_reset" else 1), flip_flops.pairs * (1 if readout == "one" else 2)
         self.input_map = nn.Linear(d_model, lines)
+        self.input_map.weight.data.mul_(drive)
         self.output_map = nn.Linear(held, d_model)
 
     def forward(

@@ -18,7 +18,7 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 SCHEMA = 1
-APART = ("speed", "checks")  # folders of records that belong into no table
+APART = ("speed", "checks", "search")  # folders of records that belong into no table
 CLOCKED = ("seconds", "processor_seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
 
 
@@ -179,7 +179,7 @@ def load_records(folder: str | Path = "results") -> list[Record]:
     Raises:
         ValueError: a JSON file that is no record; the file is named.
     """
-    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if path.parent.name not in APART]
+    return [read_record(path) for path in sorted(Path(folder).rglob("*.json")) if not {*path.relative_to(folder).parts} & {*APART}]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,4 @@
-"""A transformer body whose mixer is an argument.
-
-A block is::
+"""A transformer body whose mixer is an argument. A block is::
 
     x <- x + mixer(norm(x));  x <- x + mlp(norm(x))                                              (block)
 
@@ -33,6 +31,8 @@ class Body:
         d_ff: width of the hidden layer of each MLP.
         dropout: probability of dropping a value on either branch.
         block: "residual" (eq. block), or "bare": each mixer alone, without norm, residual stream and MLP.
+        standardise: a classifier standardises its pooled vector over the batch (of 2 or more): means over long sequences hardly differ.
+        spread: standard deviation of the first embeddings of tokens and positions, None for 1 and 0.02; of a small one mixers weigh more.
 
     Raises:
         ValueError: a size out of range, or an unknown block.
@@ -43,9 +43,12 @@ class Body:
     d_ff: int = 128
     dropout: float = 0.0
     block: str = "residual"
+    standardise: bool = False
+    spread: float | None = None
 
     def __post_init__(self) -> None:
-        if min(self.d_model, self.layers, self.d_ff) < 1 or not 0 <= self.dropout < 1:
+        small = min(self.d_model, self.layers, self.d_ff) < 1 or (self.spread is not None and self.spread <= 0)
+        if small or not 0 <= self.dropout < 1:
             raise ValueError(f"sizes must be positive and dropout in [0, 1), got {self}: see Body")
         if self.block not in BLOCKS:
             raise ValueError(f"unknown block {self.block!r}: choose one of {', '.join(BLOCKS)}")
@@ -121,6 +124,7 @@ class Embedding(nn.Module):
         features: number of real features; or None for tokens.
         max_length: adds a learned position to each of so many samples; None adds none.
         timed: adds a learned multiple of the time since the last sample, for mixers that do not know elapsed times.
+        spread: see `Body`.
 
     Raises:
         ValueError: neither or both of `vocabulary` and `features`.
@@ -128,7 +132,7 @@ class Embedding(nn.Module):
 
     def __init__(
         self, d_model: int, vocabulary: int | None = None, features: int | None = None, max_length: int | None = None,
-        timed: bool = False,
+        timed: bool = False, spread: float | None = None,
     ):  # fmt: skip
         super().__init__()
         if (vocabulary is None) == (features is None):
@@ -136,7 +140,9 @@ class Embedding(nn.Module):
         self.values = nn.Linear(features, d_model) if vocabulary is None else nn.Embedding(vocabulary, d_model)
         self.positions = None if max_length is None else nn.Embedding(max_length, d_model)
         if self.positions is not None:
-            nn.init.normal_(self.positions.weight, std=0.02)
+            nn.init.normal_(self.positions.weight, std=spread or 0.02)
+        if spread and vocabulary:
+            self.values.weight.data.mul_(spread)  # drawn with deviation 1
         self.times = nn.Linear(1, d_model, bias=False) if timed else None
 
     def forward(self, inputs: Tensor, start: int = 0, elapsed: Tensor | float = 1.0) -> Tensor:
@@ -199,16 +205,17 @@ class Classifier(nn.Module):
         super().__init__()
         if pooling not in POOLING:
             raise ValueError(f"unknown pooling {pooling!r}: choose one of {', '.join(POOLING)}")
-        self.embedding = Embedding(body.d_model, vocabulary, features, max_length, timed)
+        self.embedding = Embedding(body.d_model, vocabulary, features, max_length, timed, body.spread)
         self.encoder = Encoder(make_mixer, body)
         self.pooling = pooling
+        self.standard = nn.BatchNorm1d(body.d_model, affine=False) if body.standardise else nn.Identity()
         self.head = nn.Linear(body.d_model, classes)
 
     def features(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
-        """The pooled stream `(batch, d_model)`."""
+        """The pooled stream `(batch, d_model)`, standardised if the body says so."""
         x = self.embedding(blank_padding(inputs, lengths), elapsed=elapsed)
         x, _ = self.encoder(x, None, self.embedding.left(elapsed), lengths)
-        return pool(x, lengths, self.pooling)
+        return self.standard(pool(x, lengths, self.pooling))
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, elapsed: Tensor | float = 1.0) -> Tensor:
         """Scores `(batch, classes)` of inputs `(batch, time)` or `(batch, time, features)`."""
@@ -259,7 +266,7 @@ class CausalLM(nn.Module):
         super().__init__()
         if vocabulary is None and classes is None:
             raise ValueError("give vocabulary or classes, got neither: the head needs to know how many scores to give")
-        self.embedding = Embedding(body.d_model, None if features else vocabulary, features, max_length, timed)
+        self.embedding = Embedding(body.d_model, None if features else vocabulary, features, max_length, timed, body.spread)
         self.encoder = Encoder(make_mixer, body)
         self.head = nn.Linear(body.d_model, classes or vocabulary)
 

@@ -8,7 +8,8 @@ from cffbook.training.recipe import Recipe
 
 TRACKING = ("parity", "cycle_navigation", "modular_arithmetic", "word_problem")
 LENGTHS = (100, 1_000, 10_000, 100_000)
-MASTERED = Recipe(steps=1_500, batch=128, eval_every=100, warmup=50, schedule="linear", shortest=3, mastery=0.98, varied=False)
+MASTERED = Recipe(steps=3_000, batch=128, eval_every=100, warmup=50, schedule="linear", clip=0.1, shortest=3, mastery=0.98, varied=False)
+SHORT = replace(MASTERED, steps=600)
 Budgets = dict[tuple[str, str], tuple[dict[str, Any], Recipe]]
 
 
@@ -34,7 +35,7 @@ def _tracking(few: Mapping[str, int], smoke: Recipe) -> Budgets:
     for task in TRACKING:
         found[task, "smoke"] = ({"length": 10, "longer": (20,), "longer_size": 8, **few}, grown)
         letters = {"alphabet": "generators"} if task == "word_problem" else {}
-        found[task, "cpu"] = ({**trained, "longer_size": 20, "valid": 500, **letters}, MASTERED)
+        found[task, "cpu"] = ({**trained, "longer_size": 20, "valid": 500, **letters}, SHORT if task == "parity" else MASTERED)
         found[task, "gpu"] = (trained, Recipe(steps=10_000, batch=256, eval_every=500, warmup=250, shortest=2))
         found[task, "full"] = (trained, Recipe(steps=50_000, batch=256, eval_every=1_000, warmup=500, shortest=2))
     return found  # fmt: skip
@@ -45,7 +46,7 @@ def _language(few: Mapping[str, int], smoke: Recipe) -> Budgets:
     name = "flip_flop_language"
     return {
         (name, "smoke"): ({"length": 32, **few}, smoke),
-        (name, "cpu"): ({"length": 40, "valid_length": 200, "longer": LENGTHS, "longer_size": 20, "valid": 500}, MASTERED),
+        (name, "cpu"): ({"length": 40, "valid_length": 200, "longer": LENGTHS, "longer_size": 20, "valid": 500}, replace(MASTERED, steps=1_000)),
         (name, "gpu"): ({"length": 512}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250)),
         (name, "full"): ({"length": 512, "train": 160_000}, Recipe(steps=10_000, batch=16, eval_every=500, warmup=250)),
     }

@@ -9,6 +9,7 @@ from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_rast
 from cffbook.figures.parallel import newton_residuals, rerun_share
 from cffbook.figures.pathfinder import contact_sheet
 from cffbook.figures.speed import bars_met, over_time, shares_of_limits
+from cffbook.figures.tracking import generalisation, graph, heat
 from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
 
 __all__ = [
@@ -26,7 +27,10 @@ __all__ = [
     "fading_gradient",
     "gallery",
     "gate_of_a_step",
+    "generalisation",
     "gradient_norms",
+    "graph",
+    "heat",
     "held_values",
     "hysteresis",
     "image_raster",

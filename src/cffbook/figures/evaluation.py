@@ -4,23 +4,26 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from statistics import fmean, variance
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cffbook._optional import require
-from cffbook.results import PROTOCOL, Record, setting
+from cffbook.figures.comparison import TASKS, Comparison, by_row, comparable, compare, data_name, front, standard_error
+from cffbook.results import Record
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+__all__ = ["TASKS", "Comparison", "aim", "by_row", "comparable", "compare", "curves", "data_name", "front", "published",
+           "published_scores", "scores", "standard_error", "style"]
 
 GREY = "#888888"
 STYLES = {
     "memory": ("#D55E00", "circle"), "memory_small": ("#E69F00", "circle"), "memory_both": ("#D55E00", "square"),
     "memory_plain": ("#D55E00", "diamond"), "memory_tiles": ("#D55E00", "triangle-up"), "attention": ("#0072B2", "circle"),
-    "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"),
+    "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"), "state_space": ("#CC79A7", "diamond"), "linear": ("#56B4E9", "circle"),
 }  # fmt: skip
-TASKS = ("listops", "text", "retrieval", "AAN-rebuilt", "image", "pathfinder", "pathx")
+ACROSS = 3  # panels beside each other
 SYMBOLS = ("square", "diamond", "triangle-up", "star", "cross", "x")
 
 
@@ -29,112 +32,8 @@ def published() -> dict[str, Any]:
     return json.loads((resources.files("cffbook") / "data" / "published.json").read_text(encoding="utf-8"))
 
 
-def data_name(task: Mapping[str, Any]) -> str:
-    """Short name of a record's data: the task and what its variant says of lengths, difficulty and protocol.
-
-    No two variants of text, retrieval, Pathfinder or Path-X that a table must keep apart by more than sizes share a name.
-    """
-    name, variant = task["name"], task["variant"]
-    other = "" if variant.get("protocol", "lra") == "lra" else f" ({variant['protocol']})"
-    if name == "listops":
-        lengths = (f"{variant['minimum']} to {variant['maximum']}" if "minimum" in variant else f"up to {variant['maximum']}")
-        return f"ListOps, {lengths} tokens{other}"
-    if name == "image":
-        return f"Image, {variant['side'] ** 2:,} pixels{other}"
-    if name == "text":
-        return f"Text, up to {variant['length']:,} {_letters(variant)}{other}"
-    if name == "retrieval" or "data" in variant:
-        return f"{variant['data']}, up to {variant['length']:,} {_letters(variant)} each{other}"
-    if name in ("pathfinder", "pathx"):
-        title = "Path-X" if name == "pathx" else f"Pathfinder-{variant['resolution']} {variant['difficulty']}"
-        origin = "" if "generator" in variant else ", LRA's own images"
-        return f"{title}, {variant['resolution'] ** 2:,} pixels{origin}{other}"
-    return name
-
-
-def _letters(variant: Mapping[str, Any]) -> str:
-    return "bytes" if variant["protocol"] == "lra" else "characters"
-
-
-def _length(task: Mapping[str, Any]) -> int:
-    """Longest sequence, as far as the variant tells."""
-    variant = task["variant"]
-    side = variant.get("side", variant.get("resolution", 0))
-    return variant.get("maximum", variant.get("length", side**2))
-
-
-def comparable(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records that may stand in one table: same tier, same data, same budget; keys are names of data, and more where needed.
-
-    Args:
-        records: any records.
-
-    Returns:
-        By name, in the arena's order of tasks and short before long; the records in the order given.
-    """
-    groups: dict[tuple, list[Record]] = {}
-    for record in records:
-        key = (data_name(record.task), setting(record, "tier"), setting(record, "variant"), *(setting(record, name) for name in PROTOCOL))
-        groups.setdefault(key, []).append(record)
-    names = [key[0] for key in groups]
-    named = {}
-    for number, (key, group) in enumerate(groups.items()):
-        name = key[0] if names.count(key[0]) == 1 else f"{key[0]}, {key[1]}, {key[3]:,} updates of {key[4]}"
-        named[name if name not in named else f"{name} ({number})"] = group
-    tasks = {name: group[0].task for name, group in named.items()}
-    shortest_first = sorted(named, key=lambda name: (TASKS.index(tasks[name]["name"]) if tasks[name]["name"] in TASKS else len(TASKS),
-                                                     tasks[name]["name"], _length(tasks[name]), name))  # fmt: skip
-    return {name: named[name] for name in shortest_first}
-
-
-def standard_error(record: Record) -> float:
-    """Standard error of a test accuracy, sqrt(p (1 - p) / n): what another draw of n test examples alone would change."""
-    return math.sqrt(record.test_score * (1 - record.test_score) / record.task["sizes"]["test"])
-
-
-class Comparison(NamedTuple):
-    """Rows compared: ratio of parameters, difference of accuracies in points and twice its standard error."""
-
-    ratio: float
-    points: float
-    error: float
-
-    @property
-    def verdict(self) -> str:
-        """In words: ``more accurate``, ``less accurate``, or ``not told apart`` within two standard errors."""
-        if abs(self.points) <= self.error:
-            return "not told apart"
-        return "more accurate" if self.points > 0 else "less accurate"
-
-
-def compare(ours: Sequence[Record], theirs: Sequence[Record]) -> Comparison:
-    """Compare the records of two rows on the same data.
-
-    The squared error of each side is that of its test split, which more seeds do not make smaller, plus that of its seeds where
-    there are several. The two sides see the same examples and are taken as independent, which overstates the error.
-
-    Raises:
-        ValueError: no record on one side, or other data or budget.
-    """
-    if not ours or not theirs or len(comparable([*ours, *theirs])) > 1:
-        raise ValueError("expected records of two rows on the same data and budget, got none on one side or differing ones: choose a group of `comparable`")
-    means = [fmean(record.test_score for record in side) for side in (ours, theirs)]
-    error = sum(fmean(standard_error(record) ** 2 for record in side) for side in (ours, theirs))
-    error += sum(variance(record.test_score for record in side) / len(side) for side in (ours, theirs) if len(side) > 1)
-    ratio = ours[0].parameters["total"] / theirs[0].parameters["total"]
-    return Comparison(ratio, 100 * (means[0] - means[1]), 200 * math.sqrt(error))
-
-
-def by_row(group: Sequence[Record]) -> dict[str, list[Record]]:
-    """The records of a group by the name of their table row."""
-    rows: dict[str, list[Record]] = {}
-    for record in group:
-        rows.setdefault(record.settings["row"], []).append(record)
-    return rows
-
-
 def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
-    """Test accuracy against the number of parameters, one panel for each group, with the floors of its data.
+    """Test accuracy against the number of parameters, one panel for each group, with its Pareto front and the floors of its data.
 
     Bars are two standard errors of the test split. The accuracy axis reaches to the lowest floor above the best score.
 
@@ -145,16 +44,19 @@ def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
         ImportError: plotly is not installed.
     """
     figure = _panels(groups)
-    for column, group in enumerate(groups.values(), start=1):
+    for place, group in zip(_places(groups), groups.values(), strict=True):
+        best = front(group)
+        figure.add_scatter(x=[size for size, _ in best.values()], y=[round(100 * score, 2) for _, score in best.values()], name="Pareto front",
+                           legendgroup="front", mode="lines", line={"color": GREY, "width": 1.5, "shape": "hv"}, hoverinfo="skip", **place)
         for record in group:
             colour, symbol = style(record.settings["row"])
             figure.add_scatter(
                 x=[record.parameters["total"]], y=[round(100 * record.test_score, 2)], name=record.settings["row"], mode="markers",
                 legendgroup=record.settings["row"], marker={"size": 13, "color": colour, "symbol": symbol},
-                error_y={"array": [round(200 * standard_error(record), 2)], "color": colour}, row=1, col=column,
+                error_y={"array": [round(200 * standard_error(record), 2)], "color": colour}, **place,
                 hovertemplate=f"{record.settings['row']}, seed {record.seed}<br>%{{y:.1f}} %, %{{x:,}} parameters<extra></extra>",
             )  # fmt: skip
-        _floors(figure, group, column, max(record.test_score + 2 * standard_error(record) for record in group))
+        _floors(figure, group, place, max(record.test_score + 2 * standard_error(record) for record in group))
     _legend_once(figure)
     figure.update_xaxes(title="parameters", type="log", range=[4, 6.4], dtick=1)  # room for the floors' names
     figure.update_yaxes(title="test accuracy (%)", col=1)
@@ -171,16 +73,16 @@ def curves(groups: Mapping[str, Sequence[Record]]) -> "Figure":
         ImportError: plotly is not installed.
     """
     figure = _panels(groups)
-    for column, group in enumerate(groups.values(), start=1):
+    for place, group in zip(_places(groups), groups.values(), strict=True):
         for record in group:
             row = record.settings["row"]
             figure.add_scatter(
                 x=[look.step for look in record.evaluations], y=[round(100 * look.valid_score, 2) for look in record.evaluations],
                 name=row, legendgroup=row, line={"color": style(row)[0], "width": 2}, mode="lines+markers",
-                marker={"symbol": style(row)[1]}, row=1, col=column,
+                marker={"symbol": style(row)[1]}, **place,
             )  # fmt: skip
-        _floors(figure, group, column, max(look.valid_score for record in group for look in record.evaluations))
-        figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], row=1, col=column)  # room for the floors' names
+        _floors(figure, group, place, max(look.valid_score for record in group for look in record.evaluations))
+        figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], **place)  # room for the floors' names
     _legend_once(figure)
     figure.update_xaxes(title="updates")
     figure.update_yaxes(title="validation accuracy (%)", col=1)
@@ -265,28 +167,35 @@ def style(row: str) -> tuple[str, str]:
     return STYLES.get(row, (GREY, "cross"))
 
 
+def _places(groups: Mapping[str, Sequence[Record]]) -> list[dict[str, int]]:
+    """Row and column of each group's panel."""
+    return [{"row": 1 + number // ACROSS, "col": 1 + number % ACROSS} for number in range(len(groups))]
+
+
 def _panels(groups: Mapping[str, Sequence[Record]]) -> "Figure":
     subplots = require("plotly.subplots", extra="plots", purpose="a figure")
-    columns = max(1, len(groups))
-    figure = subplots.make_subplots(rows=1, cols=columns, subplot_titles=list(groups) or None, horizontal_spacing=0.25 / (columns + 1))
+    columns, rows = max(1, min(len(groups), ACROSS)), max(1, -(-len(groups) // ACROSS))
+    figure = subplots.make_subplots(rows=rows, cols=columns, subplot_titles=list(groups) or None,
+                                    horizontal_spacing=0.25 / (columns + 1), vertical_spacing=0.25 / rows)
     if not groups:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="no record yet", showarrow=False, font={"size": 18})
-    figure.update_layout(template="plotly_white", height=450, margin={"t": 40, "r": 10, "l": 50}, legend={"orientation": "h", "y": -0.22})
+    figure.update_layout(template="plotly_white", height=120 + 330 * rows, margin={"t": 40, "r": 10, "l": 50},
+                         legend={"orientation": "h", "y": -0.22 / rows})
     figure.update_annotations(font={"size": 13})
     return figure
 
 
-def _floors(figure: "Figure", group: Sequence[Record], column: int, best: float) -> None:
+def _floors(figure: "Figure", group: Sequence[Record], place: Mapping[str, int], best: float) -> None:
     """Floors as lines, and an axis that ends a little above the best score or the next floor above it."""
     floors = group[0].task["floors"]
     above = [floor for floor in floors.values() if floor > best]
     top = min(100.0, 100 * max(best, min(above, default=0.0)) + 6)
     for name, floor in floors.items():
         if 100 * floor <= top:
-            figure.add_hline(y=100 * floor, line={"color": GREY, "dash": "dot", "width": 1.5}, row=1, col=column,
+            figure.add_hline(y=100 * floor, line={"color": GREY, "dash": "dot", "width": 1.5}, **place,
                              annotation_text=name.replace("_", " "), annotation={"font": {"size": 11}},
                              annotation_position="top right")  # fmt: skip
-    figure.update_yaxes(range=[0, top], row=1, col=column)
+    figure.update_yaxes(range=[0, top], **place)
 
 
 def _legend_once(figure: "Figure") -> None:

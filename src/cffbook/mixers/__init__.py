@@ -41,7 +41,8 @@ def memory(d_model: int, options: MixerOptions) -> MemoryLayer:
     wiring = options.wiring
     if wiring is None and options.tile:
         wiring = tiles(pairs if options.causal else pairs // 2, options.tile)
-    return MemoryLayer(d_model, flip_flops, wiring, options.lateral, options.readout, not options.causal, strength=options.strength)
+    return MemoryLayer(d_model, flip_flops, wiring, options.lateral, options.readout, not options.causal,
+                       strength=options.strength, drive=options.drive)  # fmt: skip
 
 
 def attention(d_model: int, options: MixerOptions) -> Attention:

@@ -24,6 +24,7 @@ class MixerOptions:
         readout, lateral: see `MemoryLayer`.
         slowest: see `NearCritical`.
         strength: of lateral synapses, see `MemoryLayer`.
+        drive: of the input lines, see `MemoryLayer`.
         wiring: lateral synapses in place of tiles.
         length: samples of the longest sequence, for mixers with parameters for each position; None for the task's.
         block: samples of a block of local, sparse, BigBird, Reformer and Sinkhorn attention.
@@ -63,6 +64,7 @@ class MixerOptions:
     landmarks: int = 128
     modes: int = 16
     strength: float = STRENGTH
+    drive: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("block", "window", "hashes", "features", "rank", "landmarks", "modes"):

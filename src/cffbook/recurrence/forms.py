@@ -50,38 +50,58 @@ class Tiles(NamedTuple):
 class Layout(NamedTuple):
     """Where synapses are, which does not change: gates of sources, and synapses that carry a gate to a target.
 
-    Gates and synapses come in *runs*: neighbours that see neighbouring sources, or carry neighbouring gates to one target.
+    The first `own` synapses have a gate each for themselves, synapse i the gate i; the others share the gates after these. Both come
+    in the order of their targets.
 
     Args:
         source: `(gates,)` int64, the neuron or input that a gate sees.
-        gate: `(synapses,)` int64, the gate of a synapse; several synapses may share one.
-        target: `(synapses,)` int64, its neuron; ascending.
-        gate_runs: `(runs, 3)` int64, first gate, first source and number of gates of each run.
-        synapse_runs: `(runs, 4)` int64, target, first synapse, first gate and number of synapses of each run.
+        gate: `(synapses,)` int64, the gate of a synapse.
+        target: `(synapses,)` int64, its neuron.
+        own: how many synapses have a gate for themselves.
+        sources, gates: `source`, and `gate` of the other synapses counted from `own` on, with their `runs`.
+        first, shared_first: `(neurons + 1,)` int64, the first synapse onto each neuron of those with a gate for themselves, and of
+            the others counted from `own` on; and how many there are.
+        order: `(synapses,)` int64, all synapses in the order of their targets.
+        all_gates, all_first: as `gates` and `first` for the synapses in this order, gates counted from 0 on.
     """
 
     source: Tensor
     gate: Tensor
     target: Tensor
-    gate_runs: Tensor
-    synapse_runs: Tensor
+    own: int
+    sources: Tensor
+    gates: Tensor
+    first: Tensor
+    shared_first: Tensor
+    order: Tensor
+    all_gates: Tensor
+    all_first: Tensor
 
 
-def layout(source: Tensor, gate: Tensor, target: Tensor) -> Layout:
-    """The layout of gates `(gates,)` with these sources and synapses `(synapses,)` with these gates and ascending targets."""
-    whole = torch.arange(len(source))
-    at, length = _runs(torch.stack((source - whole,), 1))
-    gate_runs = torch.stack((at, source[at], length), 1)
-    at, length = _runs(torch.stack((target, gate - torch.arange(len(gate))), 1))
-    return Layout(source, gate, target, gate_runs, torch.stack((target[at], at, gate[at], length), 1))
+def layout(source: Tensor, gate: Tensor, target: Tensor, neurons: int) -> tuple[Layout, Tensor, Tensor]:
+    """The layout of gates `(gates,)` with these sources and synapses `(synapses,)` with these gates and targets.
+
+    Returns:
+        The layout, and which of the given gates and synapses its own are.
+    """
+    alone = (torch.bincount(gate, minlength=len(source)) == 1)[gate]
+    order = torch.argsort(target * len(source) + gate)
+    order = torch.cat((order[alone[order]], order[~alone[order]]))
+    own = int(alone.sum())
+    others = torch.ones(len(source), dtype=torch.bool).index_fill(0, gate[order[:own]], False)
+    gates = torch.cat((gate[order[:own]], others.nonzero()[:, 0]))
+    source, gate, target = source[gates], torch.argsort(gates)[gate[order]], target[order]
+    by_target = torch.argsort(target, stable=True)
+    ends = [torch.searchsorted(part.contiguous(), torch.arange(neurons + 1)) for part in (target[:own], target[own:], target[by_target])]
+    runs_of = runs(source), runs(gate[own:] - own), runs(gate[by_target])
+    return Layout(source, gate, target, own, *runs_of[:2], *ends[:2], by_target, runs_of[2], ends[2]), gates, order
 
 
-def _runs(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """First index and length of every run of equal rows."""
-    if not len(keys):
-        return keys.new_zeros(0), keys.new_zeros(0)
-    first = torch.cat((keys.new_ones(1, dtype=torch.bool), (keys[1:] != keys[:-1]).any(1))).nonzero()[:, 0]
-    return first, torch.diff(first, append=first.new_tensor([len(keys)]))
+def runs(index: Tensor) -> Tensor:
+    """Indices `(items,)`, each with the number of items from it on whose indices follow one another, `(items, 2)`."""
+    place = torch.arange(len(index))
+    end = torch.where(torch.diff(index, append=index[-1:]) == 1, len(index), place + 1)
+    return torch.stack((index, end.flip(0).cummin(0).values.flip(0) - place), 1)
 
 
 class Synaptic(NamedTuple):

@@ -94,6 +94,8 @@ def bars() -> tuple[Bar, ...]:
     return (
         Bar("LTC of ncps, equal neurons: time", "ncps-d128-b32-t256-train-2", "ncps LTC", "time", 300),
         Bar("LTC of ncps, equal neurons: memory", "ncps-d128-b32-t256-train-2", "ncps LTC", "memory", 500),
+        Bar("LTC of ncps, half the batch: time", "ncps-d128-b16-t256-train-2", "ncps LTC", "time", 300),
+        Bar("LTC of ncps, half the batch: memory", "ncps-d128-b16-t256-train-2", "ncps LTC", "memory", 500),
         *(Bar(f"LSTM, d = {d}, B = {batch}, T = {time:,}", f"recurrent-d{d}-b{batch}-t{time}-train-2", "lstm", "time", asked)
           for d, batch, asked in lstm for time in (1024, 4096)),
         Bar("causal attention, T = 4,096", "time-d128-b8-t4096-train-2", "attention", "time", 10),

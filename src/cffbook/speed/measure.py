@@ -30,6 +30,7 @@ from cffbook.training.checkpoint import write_atomically
 from cffbook.training.loop import peak_memory
 
 AGREEMENT = 1e-4  # of float32 gradients over 64 samples, relative to the largest
+FEW = 8  # samples that load and compile whatever a pass needs
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Comparison:
     Args:
         name: of the case.
         case: the case in full.
-        seconds: wall times of every layer, one for each round.
+        seconds: wall times of every layer, one for each round, or a single one.
         memory: bytes that one pass took over what the process had before it, for every layer.
         limits: gates, and operations of a matrix product, per second of one thread, and bytes per second that it copies.
         machine, versions, git, started: circumstances, as in `cffbook.results.Record`.
@@ -56,9 +57,14 @@ class Comparison:
     started: str
 
     def ratios(self, layer: str, ours: str | None = None) -> list[float]:
-        """How many times as long a layer takes as another one, by default the first: the ratio within each round."""
-        first = self.seconds[self.case["layers"][0] if ours is None else ours]
-        return [theirs / mine for mine, theirs in zip(first, self.seconds[layer], strict=True)]
+        """How many times as long a layer takes as another one, by default the first: the ratio within each round.
+
+        A layer that ran once stands in every round of the other.
+        """
+        mine, theirs = self.seconds[self.case["layers"][0] if ours is None else ours], self.seconds[layer]
+        rounds = max(len(mine), len(theirs))
+        mine, theirs = (each * rounds if len(each) == 1 else each for each in (mine, theirs))
+        return [yours / own for own, yours in zip(mine, theirs, strict=True)]
 
     def ratio(self, layer: str, ours: str | None = None) -> float:
         """The median of `ratios` over rounds."""
@@ -119,18 +125,24 @@ def check(layer: nn.Module, d_model: int) -> None:
 
 
 def clocks(case: Case) -> dict[str, list[float]]:
-    """Wall seconds of every layer of a case, in turn, after one pass of each that is not counted."""
+    """Wall seconds of every layer of a case, in turn, each after a pass that is not counted: over a few samples where it runs once.
+
+    That pass clears away what the layer before has left: the system takes gigabytes back when the next one gives its first bytes back.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(case.threads)
     inputs = torch.randn(case.batch, case.time, case.d_model, generator=torch.Generator().manual_seed(0)).requires_grad_(case.backward)
+    few = inputs.detach()[:, :FEW].requires_grad_(case.backward)
     models = {name: build(name, case.d_model) for name in case.layers}
     seconds: dict[str, list[float]] = {name: [] for name in models}
     try:
         for layer in models.values():
             check(layer, case.d_model)
-            step(layer, inputs, case.backward)
         for _ in range(case.rounds):
             for name, layer in models.items():
+                if name in case.once and seconds[name]:
+                    continue
+                step(layer, few if name in case.once else inputs, case.backward)
                 start = time.perf_counter()
                 step(layer, inputs, case.backward)
                 seconds[name].append(time.perf_counter() - start)
@@ -143,7 +155,7 @@ def memory_of_a_pass(case: Case, name: str) -> int | None:
     """Bytes that this process needs for a pass of a layer beyond what it has before; call it in a fresh process."""
     torch.set_num_threads(case.threads)
     layer = build(name, case.d_model)
-    step(layer, torch.randn(case.batch, 8, case.d_model).requires_grad_(case.backward), case.backward)
+    step(layer, torch.randn(case.batch, FEW, case.d_model).requires_grad_(case.backward), case.backward)
     inputs = torch.randn(case.batch, case.time, case.d_model).requires_grad_(case.backward)
     forget_high_water()
     before = high_water()
@@ -241,8 +253,8 @@ def run(case: Case) -> Comparison:
         RuntimeError: a layer does not agree with the definition.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    told = json.loads(json.dumps(asdict(case)))
+    told, taken = json.loads(json.dumps(asdict(case))), memories(case)  # in processes of their own, while this one has little yet
     return Comparison(
-        name=case.name, case=told, seconds=clocks(case), memory=memories(case), limits=limits(), machine=facts.machine(torch.device("cpu")),
+        name=case.name, case=told, seconds=clocks(case), memory=taken, limits=limits(), machine=facts.machine(torch.device("cpu")),
         versions=facts.versions(), git=facts.commit(), started=started,
     )  # fmt: skip

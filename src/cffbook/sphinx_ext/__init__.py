@@ -6,6 +6,8 @@
     in_page    widgets that compute in the reader's browser, as outputs of cells and as a directive
     printed    a static picture of each of them, where the book is printed
     equations  from each labelled equation to the lines of code that implement it, and back
+    status     versions, commit and records of a build, as tables
+    theme      readable links, names for what has none, cards at citations
 
 `_config.yml` names this extension; nothing else has to be switched on.
 """
@@ -14,7 +16,7 @@ from myst_nb.core.render import load_mime_renders
 from sphinx.application import Sphinx
 
 from cffbook import __version__
-from cffbook.sphinx_ext import equations, in_page, inputs, layout, offline, printed
+from cffbook.sphinx_ext import equations, in_page, inputs, layout, offline, printed, status, theme
 
 
 def setup(app: Sphinx) -> dict[str, object]:
@@ -32,9 +34,11 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("builder-inited", in_page.write_scripts)
     app.connect("html-page-context", in_page.add_widget_scripts, priority=100)  # before myst-nb adds those of ipywidgets
     app.add_directive("in-page", in_page.InPage)
+    app.add_directive("status", status.Status)
     app.connect("doctree-resolved", equations.link)
     app.connect("html-collect-pages", equations.write_pages)
-    app.add_css_file("book.css")
+    app.connect("builder-inited", theme.add_files)
+    app.connect("html-page-context", theme.mend, priority=900)  # after the theme's own buttons
     # for a package that was installed before it had the entry points
     for renderer in (offline.PlotlyRenderer, in_page.WidgetRenderer):
         if renderer not in load_mime_renders():

@@ -89,7 +89,7 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             name = f"Eq. {'.'.join(map(str, number)) or label}"
             linked = app.builder.format == "html"
             text += nodes.reference("", name, internal=True, refuri=f"#equation-{label}") if linked else nodes.Text(name)
-            cell.parent.insert(cell.parent.index(cell) + 1, text)
+            cell.parent.parent.insert(cell.parent.parent.index(cell.parent) + 1, text)  # below the box of the code
 
 
 def write_pages(app: Sphinx) -> Iterator[tuple[str, dict, str]]:

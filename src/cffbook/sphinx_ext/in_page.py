@@ -13,7 +13,7 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from cffbook.sphinx_ext import offline, printed
+from cffbook.sphinx_ext import printed
 from cffbook.widgets import FlipFlopWidget, MemoryWidget, assembly
 
 KINDS = {"flip_flop": FlipFlopWidget, "memory": MemoryWidget}
@@ -70,13 +70,10 @@ def write_scripts(app: Sphinx) -> None:
 
 
 def add_widget_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Load the front ends on the pages that have a widget, and not ipywidgets where nothing else needs it."""
+    """Load the front ends on the pages that have a widget, and not the state that ipywidgets keeps of it."""
     body = context.get("body") or ""
     if f'class="{assembly.HOLDER}"' not in body:
         return
     app.add_css_file(STYLE)
     app.add_js_file(SCRIPT, priority=190, loading_method="defer")  # runs before the scripts of figures, which take long
-    if offline.VIEW not in body:
-        scripts = NbMetadataCollector.get_js_files(app.env, pagename)
-        for key in [key for key in scripts if key.startswith("ipywidgets_")]:
-            del scripts[key]
+    NbMetadataCollector.get_js_files(app.env, pagename).pop("ipywidgets_state", None)

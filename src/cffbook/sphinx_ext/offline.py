@@ -1,7 +1,6 @@
 """Figures and scripts of the built pages, served from the book itself.
 
-A plotly figure is written into the page as JSON and drawn by the `plotly.min.js` of the installed plotly, in the page's own colours. Widgets
-are loaded by the vendored html-manager; the script of anywidget comes from the installed package, so that it always fits the saved state.
+A plotly figure is written into the page as JSON and drawn by the `plotly.min.js` of the installed plotly, in the page's own colours.
 """
 
 import json
@@ -16,7 +15,6 @@ from cffbook._optional import require
 from cffbook.sphinx_ext import printed
 
 MIME = "application/vnd.plotly.v1+json"
-VIEW = "application/vnd.jupyter.widget-view+json"
 HOLDER = "cffbook-figure"
 DEFAULT_HEIGHT = 450  # pixels, as plotly.js
 STATIC = Path(__file__).parent / "static"
@@ -41,18 +39,14 @@ class PlotlyRenderer(MimeRenderPlugin):
 
 
 def copy_scripts(app: Sphinx) -> None:
-    """Put the scripts of the installed packages, and this package's own, into the pages' static folder."""
+    """Put plotly's script, and this package's own, into the pages' static folder."""
     if app.builder.format != "html":
         return
     plotly = Path(require("plotly", extra="plots", purpose="the book").__file__).parent
-    anywidget = Path(require("anywidget", extra="plots", purpose="the book").__file__).parent
     scripts = {
         "plotly.min.js": plotly / "package_data" / "plotly.min.js",
-        "widgets/anywidget.js": anywidget / "nbextension" / "index.js",
         "figures.js": STATIC / "figures.js",
         "figures.css": STATIC / "figures.css",
-        "book.css": STATIC / "book.css",
-        "widgets/paths.js": STATIC / "paths.js",
     }
     for name, source in scripts.items():
         target = Path(app.outdir) / "_static" / name
@@ -61,10 +55,8 @@ def copy_scripts(app: Sphinx) -> None:
 
 
 def add_figure_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Load plotly on the pages that have a figure: after the text, or before require.js could claim it as its module."""
-    body = context.get("body") or ""
-    if f'class="{HOLDER}"' in body:
-        when = None if VIEW in body else "defer"
+    """Load plotly, after the text, on the pages that have a figure."""
+    if f'class="{HOLDER}"' in (context.get("body") or ""):
         app.add_css_file("figures.css")
-        app.add_js_file("plotly.min.js", priority=200, loading_method=when)
-        app.add_js_file("figures.js", priority=210, loading_method=when)
+        app.add_js_file("plotly.min.js", priority=200, loading_method="defer")
+        app.add_js_file("figures.js", priority=210, loading_method="defer")

@@ -140,7 +140,7 @@ class Trainer:
         self.optimizer.zero_grad()
         self.accelerator.backward(loss / total.clamp(min=1) * shares)  # processes average their gradients
         gradients = [parameter.grad for parameter in self.plain.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = total_norm(gradients)
         values = torch.stack([loss.detach(), score, count, norm.to(loss.device, loss.dtype)]).tolist()
         self.agree(finite=all(map(math.isfinite, values)))
         if recipe.clip is not None:
@@ -267,6 +267,15 @@ class Trainer:
         require("tensorboard", extra="train", purpose="tensorboard logging")
         writer = require("torch.utils.tensorboard", extra="train", purpose="tensorboard logging").SummaryWriter
         return writer(str(self.path.parent / "tensorboard"), purge_step=self.progress.step + 1)
+
+
+def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Norm of all gradients together; where squares of finite ones exceed the largest number, from their ratios to the largest."""
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if norm.isfinite():
+        return norm
+    largest = torch.stack([gradient.abs().max() for gradient in gradients]).max()
+    return largest * torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
 
 
 def offender(model: nn.Module) -> str:

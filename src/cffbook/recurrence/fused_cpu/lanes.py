@@ -5,7 +5,7 @@ indices count from the front. Here a loop is built for `WIDTHS[0]` numbers at on
 """
 
 from cffbook.recurrence.fused_cpu.arithmetic import (
-    DOUBLE, FLAT_DOUBLE, FLAT_SINGLE, LIMIT_DOUBLE, LIMIT_SINGLE, LOG2E_DOUBLE, LOG2E_SINGLE, PURPOSE, SINGLE, extending, llvm, np, numba, require,
+    DOUBLE, FLAT_DOUBLE, FLAT_SINGLE, LIMIT_DOUBLE, LIMIT_SINGLE, PURPOSE, SINGLE, extending, llvm, np, numba, require,
 )  # fmt: skip
 
 binding = require("llvmlite.binding", extra="fast", purpose=PURPOSE)
@@ -81,12 +81,10 @@ class Lanes:
         bits = self.builder.shl(self.builder.add(bits, whole([bias] * kind.count)), whole([shift] * kind.count))
         return Lanes(self.builder, self.builder.bitcast(bits, kind))
 
-    def gate(self) -> "Lanes":
-        """s(self), as `arithmetic.gate`."""
-        single = self.value.type.element == llvm.FloatType()
-        limit, log2e, terms = (LIMIT_SINGLE, LOG2E_SINGLE, SINGLE) if single else (LIMIT_DOUBLE, LOG2E_DOUBLE, DOUBLE)
-        x = self * -float(log2e)
-        x = x.where(">", limit, limit).where("<", -limit, -limit)
+    def opened(self) -> "Lanes":
+        """s(z) at self = -z log2 e, as `arithmetic.gate`."""
+        limit, terms = (LIMIT_SINGLE, SINGLE) if self.value.type.element == llvm.FloatType() else (LIMIT_DOUBLE, DOUBLE)
+        x = self.where(">", limit, limit).where("<", -limit, -limit)
         n = x.rint()
         f, p = x - n, self.constant(terms[-1])
         for term in reversed(terms[:-1]):
@@ -94,14 +92,10 @@ class Lanes:
         return (p * n.power_of_two() + 1).inverse()
 
     def derivative(self, gate: "Lanes") -> "Lanes":
-        """ds/dz at z = self of the gate there, 0 where it is cut off."""
+        """ds/dz at z = self of the gate there, 0 where it is cut off: beyond the upper end the gate is 1 to the last digit."""
         flat = FLAT_SINGLE if self.value.type.element == llvm.FloatType() else FLAT_DOUBLE
-        slope = gate - gate * gate
-        beyond = self.builder.or_(
-            self.builder.fcmp_ordered(">", self.value, self.constant(flat).value),
-            self.builder.fcmp_ordered("<", self.value, self.constant(-flat).value),
-        )
-        return Lanes(self.builder, self.builder.select(beyond, self.constant(0).value, slope.value))
+        shut = self.builder.fcmp_ordered("<", self.value, self.constant(-flat).value)
+        return Lanes(self.builder, self.builder.select(shut, self.constant(0).value, (gate - gate * gate).value))
 
 
 class Place:

@@ -18,6 +18,11 @@ SMALL = 20_000  # pair-samples times unfolds below which a second thread costs m
 HOME = os.getpid()
 
 
+def threads(work: int) -> int:
+    """How many threads are worth their while for so much work, in gates of one number."""
+    return torch.get_num_threads() if work >= SMALL else 1
+
+
 def share(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
     """Call `kernel(first, end)` so that every one of `parts` is in one call, as many at a time as torch has threads.
 
@@ -26,8 +31,8 @@ def share(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
         parts: number of independent parts.
         work: how much there is to do, in gates of one number; little is not worth a second thread.
     """
-    workers = min(torch.get_num_threads(), parts)
-    if workers <= 1 or work < SMALL:
+    workers = min(threads(work), parts)
+    if workers <= 1:
         kernel(0, parts)
         return
     cuts = [parts * worker // workers for worker in range(workers + 1)]

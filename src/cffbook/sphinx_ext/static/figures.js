@@ -61,6 +61,7 @@
         holder.dataset.drawn = "failed";
         console.error("a figure could not be drawn:", error);
       }
+      await new Promise((next) => setTimeout(next)); // between two figures the page answers its reader
     }
   }
 
