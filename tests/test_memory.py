@@ -149,7 +149,7 @@ def test_one_neuron_or_both_are_read_out():
         layer, x = layer_with(readout=readout), torch.randn(2, 5, 6)
         potentials, _ = layer.potentials(x)
         held = potentials[..., 0] if readout == "one" else potentials.flatten(-2)
-        assert torch.equal(layer(x)[0], layer.output_map(held))
+        assert torch.allclose(layer(x)[0], layer.output_map(held), atol=1e-6)
 
 
 def test_presynaptic_gates_are_gates_per_synapse_that_agree():
@@ -221,15 +221,3 @@ def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
 def test_bad_arguments_are_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_a_sequence_longer_than_a_piece_is_the_same_sequence(monkeypatch):
-    layer, x, elapsed = layer_with(), torch.randn(3, 11, 6), torch.rand(3, 11) + 0.2
-    lengths, results = torch.tensor([11, 6, 0]), []
-    for piece in (11, 4):
-        monkeypatch.setattr("cffbook.memory.PIECE", piece)
-        layer.zero_grad()
-        y, last = layer(x, torch.full((3, 8, 2), 0.1), elapsed, lengths)
-        y.square().sum().backward()
-        results.append([y, last, *(parameter.grad.clone() for parameter in layer.parameters())])
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*results, strict=True))

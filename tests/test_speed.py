@@ -102,8 +102,8 @@ def test_what_a_layer_keeps_is_counted_by_hand():
     assert measure.kept(torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sigmoid(), torch.nn.Linear(8, 4)), x) == 4 * 100 * (8 + 4)
     with torch.no_grad():
         assert measure.kept(torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sigmoid(), torch.nn.Linear(8, 4)), x) == 4 * 100 * 4
-    layer = speed.build("memory", 16)  # outputs, two lines of each flip-flop and both its potentials; parameters' values are small
-    assert 5 <= measure.kept(layer, x) / x.nbytes < 6.5
+    layer, x = speed.build("memory", 16), torch.randn(32, 4096, 16, requires_grad=True)  # outputs, and marks of both potentials every 64 samples
+    assert 1 + 2 / 64 <= measure.kept(layer, x) / x.nbytes < 1.1
 
 
 def test_case_names_are_distinct_and_unknown_layers_are_refused():
@@ -204,10 +204,12 @@ def test_the_products_counted_are_those_of_the_maps_and_limits_turn_work_into_ti
 
     for backward in (False, True):
         layer, case = speed.build("memory", 16), small(d_model=16, layers=("memory",), backward=backward)
+        layer.backend = "sequential"  # PyTorch does not see into the fused pass, which makes the input lines once more on the way back
+        again = backward * 2 * case.batch * case.time * layer.input_map.weight.numel()
         with FlopCounterMode(display=False) as counter:
             measure.step(layer, torch.zeros(case.batch, case.time, 16).requires_grad_(backward), backward)
         found = speed.work(case, "memory")
-        assert found.operations == counter.get_total_flops()
+        assert found.operations == counter.get_total_flops() + again
         one, two = found.seconds(LIMITS), found.seconds(LIMITS, threads=2)
         assert one["gates"] == 2 * two["gates"] == found.gates / 1e9 and one["memory"] == two["memory"] == found.bytes / 1e10
     with pytest.raises(ValueError, match="expected a memory layer of independent flip-flops, got 'lstm'"):

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from cffbook.flipflop import FlipFlop, NearCritical
 from cffbook.lateral import STRENGTH, MemoryCell, check_kind, check_wiring
-from cffbook.recurrence import blank_padding, unroll
+from cffbook.recurrence import blank_padding, unroll, unroll_mapped
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
 
 READOUTS = ("one", "both")
-PIECE = 32_768  # samples after which a long sequence is gone on with, so that gradients of lines and potentials need little room at once
 
 
 class MemoryLayer(nn.Module):
@@ -96,21 +95,13 @@ class MemoryLayer(nn.Module):
             raise ValueError(f"inputs must have the shape (batch, time, {self.d_model}), got {tuple(inputs.shape)}: see d_model")
         if self.bidirectional and potential is not None:
             raise ValueError("a bidirectional layer cannot continue from a potential, it needs the whole sequence: use bidirectional=False")
-        if self.bidirectional or inputs.shape[1] <= PIECE:
-            return self._outputs(inputs, potential, elapsed, lengths)
-        pieces = []
-        for k, piece in enumerate(inputs.split(PIECE, 1)):  # slices would each bring a gradient as large as all inputs
-            start, count = k * PIECE, piece.shape[1]
-            times = elapsed[:, start : start + count] if torch.is_tensor(elapsed) and elapsed.dim() > 1 else elapsed
-            left = None if lengths is None else (torch.as_tensor(lengths) - start).clamp(0, count)
-            outputs, potential = self._outputs(piece, potential, times, left)
-            pieces.append(outputs)
-        return torch.cat(pieces, 1), potential
-
-    def _outputs(self, inputs, potential, elapsed, lengths) -> tuple[Tensor, Tensor]:
-        one = self.readout == "one"
-        held, last = self._run(inputs, potential, elapsed, lengths, first=one)
-        return blank_padding(self.output_map(held if one else held.flatten(-2)), lengths), last
+        maps, ways = (self.input_map, self.output_map), 2 if self.bidirectional else 1
+        whole = unroll_mapped(self.cell, *maps, inputs, potential, elapsed, lengths, self.backend, ways)
+        if whole is None:
+            one = self.readout == "one"
+            held, last = self._run(inputs, potential, elapsed, lengths, first=one)
+            whole = self.output_map(held if one else held.flatten(-2)), last
+        return blank_padding(whole[0], lengths), whole[1]
 
     def potentials(
         self, inputs: Tensor, potential: Tensor | None = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None

@@ -14,8 +14,9 @@ from torch import Tensor
 from cffbook.recurrence.checks import blank_padding, check_inputs, prepare, real
 from cffbook.recurrence.choice import choose, find, names
 from cffbook.recurrence.forms import Layout, Network, Pairs, Synaptic
+from cffbook.recurrence.mapped import unroll_mapped
 
-__all__ = ["Cell", "Circuit", "Layout", "Network", "Pairs", "Synaptic", "blank_padding", "choose", "names", "real", "unroll"]
+__all__ = ["Cell", "Circuit", "Layout", "Network", "Pairs", "Synaptic", "blank_padding", "choose", "names", "real", "unroll", "unroll_mapped"]
 
 
 class Circuit(Protocol):

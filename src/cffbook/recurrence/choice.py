@@ -2,7 +2,7 @@
 
 A backend is a module with `refusal(cell, inputs) -> str | None`, why it cannot run this cell on these inputs, and
 `run(cell, inputs, potential, elapsed, lengths) -> (potentials, last)`, whose arguments `unroll` has checked. Where it is
-cheaper it has `run_first` too, for the potentials of the first neuron of each pair alone.
+cheaper it has `run_first` too, for the potentials of the first neuron of each pair alone, and `run_mapped`, see `mapped`.
 """
 
 import functools

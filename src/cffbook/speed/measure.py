@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cffbook.experiment import facts
 from cffbook.memory import MemoryLayer
+from cffbook.recurrence import unroll_mapped
 from cffbook.results import build as from_values
 from cffbook.speed.cases import Case, build
 from cffbook.training.checkpoint import write_atomically
@@ -108,15 +109,17 @@ def check(layer: nn.Module, d_model: int) -> None:
     if not isinstance(layer, MemoryLayer) or layer.backend == "sequential":
         return
     inputs = torch.randn(2, 64, d_model, generator=torch.Generator().manual_seed(0))
-    results, backend = [], layer.backend
-    for name in (backend, "sequential"):
+    results, backend, maps = [], layer.backend, (layer.input_map, layer.output_map)
+    for name, least in (("sequential", None), (backend, None), (backend, 0)):  # the last one as long sequences are run
         layer.backend, x = name, inputs.clone().requires_grad_()
-        outputs = layer(x)[0]
-        outputs.square().sum().backward()
-        results.append([outputs, x.grad, *(parameter.grad.clone() for parameter in layer.parameters())])
+        found = layer(x) if least is None else unroll_mapped(layer.cell, *maps, x, backend=name, least=least)
+        if found is None:
+            continue
+        found[0].square().sum().backward()
+        results.append([found[0], x.grad, *(parameter.grad.clone() for parameter in layer.parameters())])
         layer.zero_grad()
     layer.backend = backend
-    for mine, yours in zip(*results, strict=True):
+    for mine, yours in ((mine, yours) for each in results[1:] for mine, yours in zip(each, results[0], strict=True)):
         if float((mine - yours).detach().abs().max()) > AGREEMENT * max(1.0, float(yours.detach().abs().max())):
             raise RuntimeError(f"expected {backend} to agree with the definition, got a difference: mend it before it is measured")
 

@@ -1,7 +1,8 @@
 """What a pass of a memory layer has to do at least, and the time that the machine needs for it at its limits.
 
 With N flip-flops of u unfolds each, a sample opens 2 N sensory gates and 2 N (1 + 1 + steered) u gates of self, reciprocal and steering
-synapses. The way back opens all of them once more, since only potentials are kept, and makes two products of each map's one.
+synapses. The way back opens all of them once more, since next to nothing is kept, and makes two products of each map's one, and the input
+map's own once more.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ class Work(NamedTuple):
     Args:
         gates: logistic functions.
         operations: multiplications and additions of the two affine maps' products.
-        bytes: moved, were every array moved once: inputs and outputs, and for the gradients inputs and potentials again, and theirs.
+        bytes: moved, were every array moved once: inputs and outputs, and for the gradients inputs again, and those of both.
     """
 
     gates: int
@@ -49,5 +50,6 @@ def work(case: Case, layer: str) -> Work:
     samples, pairs = case.batch * case.time, form.values.shape[1]
     gates = 2 * pairs * (1 + (2 + form.steered) * model.cell.solver.unfolds)
     operations = sum(2 * each.in_features * each.out_features for each in model.modules() if isinstance(each, nn.Linear))
-    arrays = 2 * case.d_model + (3 * case.d_model + 4 * pairs if case.backward else 0)
-    return Work(samples * gates * (1 + case.backward), samples * operations * (1 + 2 * case.backward), 4 * samples * arrays)
+    again = 2 * model.input_map.in_features * model.input_map.out_features
+    arrays = case.d_model * (5 if case.backward else 2)
+    return Work(samples * gates * (1 + case.backward), samples * (operations + case.backward * (2 * operations + again)), 4 * samples * arrays)

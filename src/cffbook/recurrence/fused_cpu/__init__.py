@@ -1,6 +1,7 @@
 """One pass over time on the CPU, compiled by numba: all unfolds of a sample in vector registers, a backward by hand.
 
-Keeps of a sequence only its potentials, as the outputs are. Runs as many threads as torch does.
+Keeps of a sequence only its potentials, as the outputs are; of one between two affine maps not even these. Runs as many threads
+as torch does.
 """
 
 import torch
@@ -49,3 +50,20 @@ def run_first(cell, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths:
         return potentials[..., 0], last
     own, _, last = pairs.run(form, cell.solver.unfolds, inputs, potential, elapsed, lengths)
     return own, last
+
+
+def run_mapped(
+    cell, maps: tuple[Tensor, Tensor, Tensor, Tensor], ways: int, inputs: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor] | None:
+    """Outputs and last potentials of independent flip-flops between two affine maps; see `recurrence.mapped`. None for other cells."""
+    from cffbook.recurrence.fused_cpu.layer import fused_layer
+
+    form = cell.form()
+    if not isinstance(form, Pairs):
+        return None
+    if lengths is None:
+        lengths = torch.full((inputs.shape[0],), inputs.shape[1])
+    outputs, last, _ = fused_layer(
+        inputs, form.values, *maps, potential, elapsed, lengths, cell.solver.unfolds, form.steered, form.shared, ways
+    )  # fmt: skip
+    return outputs, last

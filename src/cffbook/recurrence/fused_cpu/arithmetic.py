@@ -34,6 +34,8 @@ LOG2E_SINGLE, LOG2E_DOUBLE = np.float32(math.log2(math.e)), math.log2(math.e)
 ONE = np.float32(1)
 # Where x is cut off: a gate is then as good as shut or open, and the product of three of the powers is still a number.
 LIMIT_SINGLE, LIMIT_DOUBLE = np.float32(30), 300.0
+# A gate that is cut off is at most this: 1 / (1 + 2^limit) and its rounding.
+SHUT_SINGLE, SHUT_DOUBLE = np.float32(1.0001 / (1 + 2**30)), 1.0001 / (1 + 2.0**300)
 # |z| from which on the derivative of the gate is 0.
 FLAT_SINGLE, FLAT_DOUBLE = np.float32(30 / math.log2(math.e)), 300 / math.log2(math.e)
 
@@ -104,16 +106,12 @@ def _odds_double(z):
 
 @kernel
 def _slope_single(z, s):
-    d = s - s * s
-    d = np.float32(0) if z > FLAT_SINGLE else d
-    return np.float32(0) if z < -FLAT_SINGLE else d
+    return np.float32(0) if s < SHUT_SINGLE else s - s * s
 
 
 @kernel
 def _slope_double(z, s):
-    d = s - s * s
-    d = 0.0 if z > FLAT_DOUBLE else d
-    return 0.0 if z < -FLAT_DOUBLE else d
+    return 0.0 if s < SHUT_DOUBLE else s - s * s
 
 
 def odds(z):

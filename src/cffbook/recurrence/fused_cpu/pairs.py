@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from cffbook.recurrence.forms import Pairs
+from cffbook.recurrence.fused_cpu.arithmetic import np
 from cffbook.recurrence.fused_cpu.operators import differentiate, operator, refuse
 from cffbook.recurrence.fused_cpu.pairs_backward import backward
-from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, forward
+from cffbook.recurrence.fused_cpu.pairs_forward import LANES, VALUES, chunk_of, forward
 from cffbook.recurrence.fused_cpu.pool import share
 
 
@@ -22,12 +23,13 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potentials of neuron a at all samples, of neuron b, and the last ones of both."""
     batch, time, pairs = lines.shape[:3]
-    own, other = lines.new_empty(batch, time, pairs), lines.new_empty(batch, time, pairs)
+    own, other = roomy(batch, time, pairs, like=lines), roomy(batch, time, pairs, like=lines)
     last = potential.clone(memory_format=torch.contiguous_format)
     if batch * time == 0:
         return own, other, last
     arrays = _arrays(lines, values, potential, elapsed, lengths)
-    tail = unfolds, steered, shared, own.numpy(), other.numpy(), last.numpy()
+    none = potential.new_empty(0, 0, 0, 0).numpy()
+    tail = unfolds, steered, shared, False, own.numpy(), other.numpy(), last.numpy(), none, 0, 0
     share(lambda first, end: forward(first, end, *arrays, *tail), _blocks(batch * pairs), batch * time * pairs * unfolds)
     return own, other, last
 
@@ -38,19 +40,37 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of lines, values, potential and, where it is wanted, elapsed `(batch, time or 1, pairs, 2)`."""
     batch, time, pairs = lines.shape[:3]
-    g_lines, g_start = lines.new_empty(lines.shape), last.clone(memory_format=torch.contiguous_format)
+    g_lines, g_start = roomy(*lines.shape, like=lines), last.clone(memory_format=torch.contiguous_format)
     g_elapsed = lines.new_zeros((batch, elapsed.shape[1], pairs, 2) if timed else (0, 0, 0, 0))
     sums = torch.zeros(_blocks(batch * pairs), VALUES * LANES, dtype=torch.float64)
     if batch * time:
-        arrays = _arrays(lines, values, potential, elapsed, lengths)
-        given_other = lines.new_empty(0, 0, 0) if given_other is None else given_other
+        lines_, values_, _, times, lengths_ = _arrays(lines, values, potential, elapsed, lengths)
+        nothing = lines.new_empty(0, 0, 0).detach()
+        given_other = nothing if given_other is None else given_other
         gradients = *(each.detach().contiguous().numpy() for each in (given, given_other)), g_start.clone().numpy()
         written = g_lines.reshape(batch, time, pairs, -1).numpy(), g_start.numpy(), g_elapsed.numpy(), sums.numpy()
-        tail = unfolds, steered, shared, own.detach().numpy(), other.detach().numpy(), *gradients, *written
+        marks = _marks(potential, own, other, chunk_of(unfolds)).numpy()
+        arrays = lines_, values_, times, lengths_
+        tail = unfolds, steered, shared, False, marks, 0, 0, nothing.numpy(), nothing.numpy(), *gradients, *written
         share(lambda first, end: backward(first, end, *arrays, *tail), len(sums), 3 * batch * time * pairs * unfolds)
+    return g_lines, sum_lanes(sums, batch, pairs, values.dtype), g_start, g_elapsed
+
+
+def sum_lanes(sums: Tensor, batch: int, pairs: int, dtype: torch.dtype) -> Tensor:
+    """Gradients of the values `(17, pairs, 2)` from the sums of every lane `(blocks, 34 * LANES)`."""
     lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : batch * pairs]
-    g_values = lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(values.dtype, memory_format=torch.contiguous_format)
-    return g_lines, g_values, g_start, g_elapsed
+    return lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(dtype, memory_format=torch.contiguous_format)
+
+
+def roomy(*shape: int, like: Tensor) -> Tensor:
+    """An empty tensor; numpy asks the system for large pages where PyTorch does not, which come four times as fast."""
+    return torch.from_numpy(np.empty(shape, like.detach().numpy().dtype))
+
+
+def _marks(potential: Tensor, own: Tensor, other: Tensor, chunk: int) -> Tensor:
+    """Potentials before every `chunk` samples, `(batch, chunks, pairs, 2)`; where sequences have ended, any finite ones do."""
+    before = torch.stack((own[:, chunk - 1 : -1 : chunk], other[:, chunk - 1 : -1 : chunk]), -1)
+    return torch.cat((potential.to(own.dtype)[:, None], before), 1).detach().contiguous()
 
 
 def _arrays(lines: Tensor, values: Tensor, potential: Tensor, elapsed: Tensor, lengths: Tensor) -> tuple:

@@ -9,7 +9,7 @@ from cffbook.recurrence.fused_cpu.arithmetic import gate, inverse, kernel, np, o
 from cffbook.recurrence.fused_cpu.lanes import lane_loop
 
 LANES = 64
-TOGETHER = 2
+CHUNK = 64  # unfolds after which the potentials are marked, so that their adjoint begins there with what it needs in the processor's cache
 
 # Rows of the scratch array. The first 34 are the values of forms.PAIR_VALUES, neuron a and b each.
 C, G, E_LEAK = 0, 2, 4
@@ -21,6 +21,14 @@ VALUES = 34
 V, U, D, H = 34, 36, 38, 40  # potential, input, sensory conductance, length of an unfold
 OTHER, OLD = 42, 44  # the other neuron's potential; the potential at the start of the sample
 ROWS = 46
+
+
+@kernel
+def rows(count, kind):
+    """Ones in memory that begins where a line of the processor's cache does, so that no vector lies across two."""
+    room = np.ones(count + 16, kind)
+    begin = (-room.ctypes.data % 64) // room.itemsize
+    return room[begin : begin + count]
 
 
 @kernel
@@ -72,13 +80,6 @@ def _shared_line(places, scalars) -> None:
 
 
 copy, set_reset, one_line = lane_loop(_copy), lane_loop(_lines, (2, 1, 1)), lane_loop(_shared_line)
-
-
-@kernel
-def load_sample(w, row, own, other, at, lane, count):
-    """Both neurons of a segment at one sample, which begins at index `at` of `own` and `other`."""
-    copy((own, w), (at, row * LANES + lane), count, ())
-    copy((other, w), (at, (row + 1) * LANES + lane), count, ())
 
 
 @kernel
@@ -178,6 +179,18 @@ def begin_block(w, block, total, pairs, values, row, source, elapsed, part):
 
 
 @kernel
+def load_block(w, block, total, pairs, row, source):
+    """Load the potential of a block from `source` (batch, pairs, 2)."""
+    begin, count = block * LANES, min(LANES, total - block * LANES)
+    lane = 0
+    while lane < count:
+        b, n = (begin + lane) // pairs, (begin + lane) % pairs
+        width = min(pairs - n, count - lane)
+        load(w, row, source, b, n, lane, width)
+        lane += width
+
+
+@kernel
 def end_block(w, block, total, pairs, row, target):
     """Store the potential, or its gradient, of a block into `target` (batch, pairs, 2)."""
     begin, count = block * LANES, min(LANES, total - block * LANES)
@@ -223,8 +236,17 @@ def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds
 
 
 @kernel
-def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, own, other, last):
-    """Run the blocks from `first` up to `end`, `TOGETHER` of them side by side in time, so that memory is read in long rows.
+def chunk_of(unfolds):
+    """Samples between two marks, a power of two."""
+    samples = CHUNK
+    while samples > 8 and samples * unfolds > CHUNK:
+        samples //= 2
+    return samples
+
+
+@kernel
+def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered, shared, turned, own, other, last, marks, sequence, mark):
+    """Run the blocks from `first` up to `end`.
 
     Args:
         lines: (batch, time, pairs, 2), or (batch, time, pairs, 1) when `shared`.
@@ -232,17 +254,19 @@ def forward(first, end, lines, values, start, elapsed, lengths, unfolds, steered
         start, last: (batch, pairs, 2); `last` is written.
         elapsed: (batch, time, pairs, 2), any strides; one sample only when it is the same for all.
         lengths: (batch,) real samples.
+        turned: from the last sample to the first.
         own, other: (batch, time, pairs) potentials of neuron a and b, written.
+        marks: (all sequences, all chunks, pairs, 2) potentials before every so many samples, written from sequence `sequence` and
+            mark `mark` on, or (0, 0, 0, 0) when they are not wanted.
     """
     batch, time, pairs = lines.shape[:3]
-    total, part = batch * pairs, inverse(values.dtype.type(unfolds))
-    w = np.empty((TOGETHER, ROWS * LANES), values.dtype)
-    for group in range(first, end, TOGETHER):
-        blocks = min(TOGETHER, end - group)
-        for g in range(blocks):
-            begin_block(w[g], group + g, total, pairs, values, V, start, elapsed, part)
-        for t in range(time):
-            for g in range(blocks):
-                step_block(w[g], group + g, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other)
-        for g in range(blocks):
-            end_block(w[g], group + g, total, pairs, V, last)
+    total, part, chunk = batch * pairs, inverse(values.dtype.type(unfolds)), chunk_of(unfolds)
+    w = rows(ROWS * LANES, values.dtype)
+    for block in range(first, end):
+        begin_block(w, block, total, pairs, values, V, start, elapsed, part)
+        for i in range(time):
+            if i % chunk == 0 and marks.shape[0] > 0:
+                end_block(w, block, total, pairs, V, marks[sequence:, mark + i // chunk])
+            t = time - 1 - i if turned else i
+            step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other)
+        end_block(w, block, total, pairs, V, last)

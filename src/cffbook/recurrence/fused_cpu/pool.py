@@ -59,6 +59,11 @@ def share(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
         raise failures[0]
 
 
+def alone(kernel: Callable[[int, int], None], parts: int, work: int) -> None:
+    """As `share`, in this thread."""
+    kernel(0, parts)
+
+
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
