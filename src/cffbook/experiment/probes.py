@@ -9,7 +9,7 @@ from cffbook.training.recipe import Recipe
 TRACKING = ("parity", "cycle_navigation", "modular_arithmetic", "word_problem")
 LENGTHS = (100, 1_000, 10_000, 100_000)
 MASTERED = Recipe(steps=3_000, batch=128, eval_every=100, warmup=50, schedule="linear", clip=0.1, shortest=3, mastery=0.98, varied=False)
-SHORT = replace(MASTERED, steps=600)
+SHORT = replace(MASTERED, steps=1_500)
 Budgets = dict[tuple[str, str], tuple[dict[str, Any], Recipe]]
 
 
