@@ -128,11 +128,13 @@ def test_widgets_compute_on_the_page_also_when_it_is_opened_as_a_file(reader: Re
 
 @pytest.fixture
 def lab(root: Path, tmp_path: Path) -> Iterator[str]:
-    """A JupyterLab on a copy of notebooks/, all its files in a temporary folder."""
+    """A JupyterLab on a copy of the playground, beside the weights that it opens; all its files in a temporary folder."""
     pytest.importorskip("jupyterlab")
     work = tmp_path / "work"
     work.mkdir()
     (work / "playground.ipynb").write_bytes((root / "notebooks" / "playground.ipynb").read_bytes())
+    (work / "pyproject.toml").touch()  # by which the notebook finds the weights
+    (work / "results").symlink_to(root / "results")
     folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     environment = {**os.environ, **folders, "PYTHONPATH": str(root / "src"), "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     with socket.socket() as probe:
