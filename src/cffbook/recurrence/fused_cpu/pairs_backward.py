@@ -9,7 +9,7 @@ from cffbook.recurrence.fused_cpu.arithmetic import derivative, gate, inverse, k
 from cffbook.recurrence.fused_cpu.lanes import lane_loop
 from cffbook.recurrence.fused_cpu.pairs_forward import (
     C, D, E_IN, E_LEAK, E_REC, E_SELF, G, H, LANES, M_IN, M_REC, M_SELF, M_STEER, OLD, OTHER, ROWS, U, V, VALUES, W_IN, W_REC, W_SELF,
-    Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, chunk_of, end_block, keep, load_block, load_lines, load_times, rows, store_sample, swap,
+    Y_IN, Y_REC, Y_SELF, Y_STEER, begin_block, chunk_of, end_block, keep, load_block, load_sample, load_times, rows, store_sample, swap,
 )  # fmt: skip
 
 # More rows: gradients of the potential, of the sensory conductance, of an unfold's length, of the input; then of the values.
@@ -156,23 +156,14 @@ add, two_lines, one_line = lane_loop(_add), lane_loop(_two_lines, (1, 1, 2)), la
 @kernel
 def again_block(w, kept, gates, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, held, other):
     """One sample of a block once more, with what its adjoint needs."""
-    begin, count = block * LANES, min(LANES, total - block * LANES)
-    lane = 0
-    while lane < count:
-        b, n = (begin + lane) // pairs, (begin + lane) % pairs
-        width = min(pairs - n, count - lane)
-        load_lines(w, lines, shared, (b * lines.shape[1] + t) * pairs + n, lane, width)
-        if elapsed.shape[1] > 1:
-            load_times(w, elapsed, part, b, t, n, lane, width)
-        if t >= lengths[b]:
-            keep(w, OLD, V, lane, width)
-        lane += width
+    load_sample(w, block, t, total, pairs, lines, elapsed, part, lengths, shared)
     sense_again(w, gates)
     for k in range(unfolds):
         if steered:
             again_steered(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
         else:
             again_plain(w, kept[k * KEPT * LANES : (k + 1) * KEPT * LANES])
+    begin, count = block * LANES, min(LANES, total - block * LANES)
     lane = 0
     while lane < count:
         b, n = (begin + lane) // pairs, (begin + lane) % pairs

@@ -203,8 +203,8 @@ def end_block(w, block, total, pairs, row, target):
 
 
 @kernel
-def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other):
-    """One sample of a block."""
+def load_sample(w, block, t, total, pairs, lines, elapsed, part, lengths, shared):
+    """Load the input lines and times of one sample of a block; what lies after a sequence's end keeps its potential."""
     begin, count = block * LANES, min(LANES, total - block * LANES)
     lane = 0
     while lane < count:
@@ -216,12 +216,19 @@ def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds
         if t >= lengths[b]:
             keep(w, OLD, V, lane, width)
         lane += width
+
+
+@kernel
+def step_block(w, block, t, total, pairs, lines, elapsed, part, lengths, unfolds, steered, shared, own, other):
+    """One sample of a block."""
+    load_sample(w, block, t, total, pairs, lines, elapsed, part, lengths, shared)
     sense(w)
     for _ in range(unfolds):
         if steered:
             advance_steered(w)
         else:
             advance_plain(w)
+    begin, count = block * LANES, min(LANES, total - block * LANES)
     lane = 0
     while lane < count:
         b, n = (begin + lane) // pairs, (begin + lane) % pairs
