@@ -26,7 +26,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     """Options of the data and budget for every (task, tier).
 
     ``smoke`` takes seconds and shows only that the line works; ``cpu`` at most a quarter of an hour on two cores, of the
-    arena's tasks minutes, so that one core makes their whole table; ``gpu`` is meant for one GPU; ``full`` is the published
+    arena's tasks minutes, so that one core makes their whole table in some hours; ``gpu`` is meant for one GPU; ``full`` is the published
     budget, or the literature's length for the probes. Retrieval is on the rebuilt pairs, called so, but for ``full``, which
     needs the arena's own. Path-X below ``full`` shows that the length can be run, and no accuracy.
     """
@@ -39,7 +39,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
         **_arena(few, smoke), **probes(few, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
-        ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, _short(steps=300)),
+        ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, _short(steps=1_200, looks=4)),
         ("image", "gpu"): ({}, Recipe(steps=10_000, batch=64, eval_every=500, warmup=500)),
         ("image", "full"): ({}, published(steps=35_000, batch=256)),
     }
@@ -51,11 +51,11 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
     pairs = {"data": "AAN-rebuilt"}
     return {
         ("text", "smoke"): ({"length": 64, **few}, replace(smoke, bucket=4)),
-        ("text", "cpu"): ({"length": 1_024, **looked_at}, _short(steps=300, bucket=20)),
+        ("text", "cpu"): ({"length": 1_024, **looked_at}, _short(steps=1_200, looks=4, bucket=20)),
         ("text", "gpu"): ({"length": 4_096}, Recipe(steps=5_000, batch=32, eval_every=500, warmup=500, bucket=20)),
         ("text", "full"): ({}, published(steps=20_000, batch=32)),
         ("retrieval", "smoke"): ({**pairs, "length": 48, **few}, replace(smoke, batch=8, bucket=4)),
-        ("retrieval", "cpu"): ({**pairs, "length": 512, **looked_at}, _short(steps=300)),
+        ("retrieval", "cpu"): ({**pairs, "length": 512, **looked_at}, _short(steps=1_200, looks=4)),
         ("retrieval", "gpu"): ({**pairs, "length": 4_000}, Recipe(steps=5_000, batch=32, eval_every=500, warmup=500)),
         ("retrieval", "full"): ({}, published(steps=30_000, batch=32)),
         ("pathfinder", "smoke"): ({"difficulty": "easy", **few}, replace(smoke, batch=4)),
@@ -69,9 +69,9 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
     }  # fmt: skip
 
 
-def _short(steps: int, bucket: int = 0) -> Recipe:
-    """Budget of the arena's tasks at tier ``cpu``: many small updates, looked at in the middle and at the end."""
-    return Recipe(steps=steps, batch=8, eval_every=steps // 2, warmup=steps // 10, bucket=bucket, conductance_factor=1.0, eval_batch=64)
+def _short(steps: int, looks: int = 2, bucket: int = 0) -> Recipe:
+    """Budget of the arena's tasks at tier ``cpu``: many small updates, looked at a few times, the last time at the end."""
+    return Recipe(steps=steps, batch=8, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0, eval_batch=64)
 
 
 def published(steps: int, batch: int) -> Recipe:
