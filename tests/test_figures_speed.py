@@ -12,7 +12,7 @@ from speed_records import LIMITS, all_of_them, case_named, comparison
 
 from cffbook import figures, speed
 from cffbook.figures.speed import shares
-from cffbook.speed.bars import PROPOSAL
+from cffbook.speed.bars import HALF, PROPOSAL
 
 SHORT, LONG = "time-d128-b8-t1024-train-2", "time-d128-b8-t4096-train-2"
 
@@ -66,14 +66,15 @@ def test_no_record_gives_a_figure_that_says_so():
 
 
 def test_a_bar_ends_where_measured_over_asked_is_and_its_colour_says_whether_it_is_met():
-    measured = comparison(LONG, {"attention": 20.0, PROPOSAL: 4.0}, {"memory": 4 * 8 * 4096 * 128 * 6})
+    measured = comparison(LONG, {"attention": 20.0, PROPOSAL: 4.0, HALF: 0.5}, {"memory": 4 * 8 * 4096 * 128 * 6})
     figure = figures.bars_met([measured])
-    drawn, diamonds = figure.data
+    drawn, diamonds, half = figure.data
     found = dict(zip(drawn.y, zip(drawn.x, drawn.customdata, drawn.marker.color, strict=True), strict=True))
     assert found["causal attention, T = 4,096"] == (2.0, "20.0 times, asked 10: met", figures.speed.GOOD)
     assert found["memory in output-sized arrays, T = 4,096"] == (0.5, "6.00 arrays, asked 3: missed", figures.speed.OURS)
     assert list(drawn.y) == [bar.name for bar in speed.bars()] and found["one core, against two"][0] is None
     assert dict(zip(diamonds.y, diamonds.x, strict=True))["causal attention, T = 4,096"] == 0.5
+    assert dict(zip(half.y, half.x, strict=True))["causal attention, T = 4,096"] == 4.0
     assert drawn.text[list(drawn.y).index("causal attention, T = 4,096")] == "20.0 times" and set(drawn.text) >= {""}
     assert "causal attention, T = 4,096 (10)" in figure.layout.yaxis.ticktext
     (line,) = (shape for shape in figure.layout.shapes if shape.type == "line")

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from cffbook import results, speed
 from cffbook.speed import __main__ as command
 from cffbook.speed import measure
-from cffbook.speed.bars import PROPOSAL
+from cffbook.speed.bars import HALF, PROPOSAL, table as bar_table
 from cffbook.speed.cases import layers
 
 
@@ -137,6 +137,12 @@ def test_a_bar_is_met_from_the_asked_ratio_on_and_not_below():
     assert standing("causal attention, T = 4,096", fast, ours=PROPOSAL) == (6.0, "missed")
 
 
+def test_every_memory_layer_that_was_measured_beside_ours_has_its_column():
+    found = comparison("time-d128-b8-t4096-train-2", {"attention": 12.0, PROPOSAL: 2.0, HALF: 0.5})
+    row = next(row for row in bar_table([found]).rows if row[0] == "causal attention, T = 4,096")
+    assert row[2:] == ("12.0 times", "met", "6.00 times", "24.0 times")
+
+
 def test_what_is_asked_to_be_at_most_is_met_up_to_it():
     long = "long-d64-b1-t1000000-train-2"
     for seconds, verdict in ((4.9, "met"), (5.0, "met"), (5.1, "missed")):
@@ -154,7 +160,7 @@ def test_a_second_core_is_compared_with_the_record_of_one():
 
 
 def test_nothing_is_said_of_what_was_not_measured():
-    assert {row[2:] for row in speed.table([]).rows} == {(results.DASH,) * 3}
+    assert {row[2:] for row in speed.table([]).rows} == {(results.DASH,) * 4}
     killed = comparison("ncps-d128-b32-t256-train-2", None, {"ncps LTC": None})
     assert standing("LTC of ncps, equal neurons: memory", killed) == (None, results.DASH)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cffbook._optional import require
 from cffbook.speed import Comparison, bars, work
-from cffbook.speed.bars import PROPOSAL, Bar
+from cffbook.speed.bars import HALF, PROPOSAL, Bar
 from cffbook.speed.cases import Case
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 GREY, OURS, OTHER, GOOD, SMALL = "#888888", "#D55E00", "#0072B2", "#009E73", "#E69F00"
 STYLES = {
     "memory": ("memory layer", OURS, "solid", "circle"), PROPOSAL: ("memory layer, plain, six unfolds", SMALL, "solid", "diamond"),
+    HALF: ("memory layer, half as many flip-flops", OURS, "dash", "diamond"),
     "lstm": ("LSTM", GOOD, "solid", "square"), "gru": ("GRU", "#CC79A7", "solid", "triangle-up"),
     "attention": ("attention", OTHER, "solid", "circle"), "linear": ("linear attention", "#56B4E9", "dash", "square"),
     "min_gru": ("minGRU", "#CC79A7", "dot", "diamond"), "state_space": ("diagonal state space", GREY, "dash", "triangle-up"),
@@ -75,8 +76,8 @@ def _point(found: Comparison, layer: str, quantity: str) -> tuple[float, str] | 
 def bars_met(comparisons: Sequence[Comparison]) -> "Figure":
     """How far each of `cffbook.speed.bars` is reached: bars of measured over asked, log axis, with a line where what was asked is met.
 
-    What was measured stands in the bar, what was asked beside its name. Whiskers span the rounds of a comparison. A diamond is the
-    proposal's own flip-flop in the layer's place.
+    What was measured stands in the bar, what was asked beside its name. Whiskers span the rounds of a comparison. Diamonds are
+    other memory layers in its place: the proposal's own flip-flops, and half as many.
 
     Args:
         comparisons: any; a bar without a record stays empty and says so.
@@ -96,15 +97,16 @@ def bars_met(comparisons: Sequence[Comparison]) -> "Figure":
         marker={"color": [GOOD if reach is not None and reach >= 1 else OURS for reach in reaches]},
         error_x={"array": [high for _, high in spans], "arrayminus": [low for low, _ in spans], "symmetric": False, "color": GREY, "thickness": 1},
     )  # fmt: skip
-    other = [(bar, value) for bar in shown if (value := bar.measured(comparisons, PROPOSAL)) is not None]
-    figure.add_scatter(
-        x=[bar.reach(value) for bar, value in other], y=[bar.name for bar, _ in other], text=[_said(bar, value) for bar, value in other],
-        mode="markers", marker={"symbol": "diamond", "size": 9, "color": OTHER}, name="plain, six unfolds",
-        hovertemplate="%{y}, plain, six unfolds<br>%{text}<extra></extra>",
-    )  # fmt: skip
+    ends = [1.0, *(reach for reach in reaches if reach)]
+    for layer, name, symbol in ((PROPOSAL, "plain, six unfolds", "diamond"), (HALF, "half as many flip-flops", "diamond-open")):
+        other = [(bar, value) for bar in shown if (value := bar.measured(comparisons, layer)) is not None]
+        ends += [bar.reach(value) for bar, value in other]
+        figure.add_scatter(
+            x=[bar.reach(value) for bar, value in other], y=[bar.name for bar, _ in other], text=[_said(bar, value) for bar, value in other],
+            mode="markers", marker={"symbol": symbol, "size": 9, "color": OTHER}, name=name, hovertemplate=f"%{{y}}, {name}<br>%{{text}}<extra></extra>",
+        )  # fmt: skip
     figure.add_vline(x=1, line={"color": GREY, "width": 2})
     figure.add_annotation(x=0, y=1, yref="paper", text="as asked", showarrow=False, yanchor="bottom")  # x is a logarithm
-    ends = [1.0, *(reach for reach in reaches if reach), *(bar.reach(value) for bar, value in other)]
     # Bars begin far enough on the left for the shortest to have room for its number.
     left, right = min(ends) / 3, max(ends) * 1.3
     ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if left < tick < right]

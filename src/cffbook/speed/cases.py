@@ -89,6 +89,7 @@ def layers() -> Mapping[str, Callable[[int], nn.Module]]:
     return {
         "memory": lambda d: memory(d, d),
         "memory, plain, six unfolds": lambda d: memory(d, d, "shared", "plain", 6),
+        "memory, half as many flip-flops": lambda d: memory(d, d // 2),  # as in the evaluation's rows
         "memory, as many neurons, six unfolds": lambda d: memory(d, d // 2, "shared", "plain", 6),
         "memory, sequential": lambda d: memory(d, d, backend="sequential"),
         "memory, plain, six unfolds, sequential": lambda d: memory(d, d, "shared", "plain", 6, "sequential"),
@@ -111,12 +112,13 @@ def build(layer: str, d_model: int, seed: int = 0) -> nn.Module:
 def cases() -> tuple[Case, ...]:
     """All comparisons."""
     recurrent = ("memory", "memory, plain, six unfolds", "lstm", "gru")
-    every = ("memory", "memory, plain, six unfolds", "lstm", "gru", "attention", "linear", "min_gru", "state_space")
+    ours = ("memory", "memory, plain, six unfolds", "memory, half as many flip-flops")
+    every = (*ours, "lstm", "gru", "attention", "linear", "min_gru", "state_space")
     return (
         *(Case("recurrent", d, batch, time, recurrent) for d in (64, 128) for batch in (8, 32) for time in (1024, 4096)),
         Case("time", 128, 8, 256, (*every, "ncps LTC"), rounds=3),  # at four times as many samples it does not fit into memory
         *(Case("time", 128, 8, time, every, rounds=3) for time in (1024, 4096)),
-        Case("time", 128, 8, 16_384, ("memory", "memory, plain, six unfolds", "lstm", "attention", "linear", "min_gru"), rounds=2),
+        Case("time", 128, 8, 16_384, (*ours, "lstm", "attention", "linear", "min_gru"), rounds=2),
         Case("ncps", 128, 32, 256, ("memory, as many neurons, six unfolds", "ncps LTC"), once=("ncps LTC",)),  # 20 GB
         Case("ncps", 128, 16, 256, ("memory, as many neurons, six unfolds", "ncps LTC"), rounds=3),  # for machines without
         Case("accelerate", 64, 32, 256, ("ncps LTC, accelerated", "ncps LTC")),
