@@ -18,8 +18,7 @@ from cffbook.transformer import Body
 ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 TIERS = ("smoke", "cpu", "gpu", "full")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE = 3e-3, 1e-3, 1e-4, 1e-2
-# A few hundred updates of eight samples want higher rates where means are pooled; chosen on validation, see the search.
-SHORT_MEMORY_RATE, SHORT_ATTENTION_RATE = 1e-2, 3e-3
+SHORT_ATTENTION_RATE = 3e-3  # few updates of eight samples want a higher one where means are pooled; chosen on validation
 
 
 def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
@@ -98,7 +97,7 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
     body = Body(d_model=64, layers=2, d_ff=128, dropout=0.0 if short else 0.1, standardise=short and pooling == "mean",
                 spread=0.2 if short else None)  # fmt: skip
     if short and pooling == "mean":
-        rate = SHORT_MEMORY_RATE if mixer == "memory" else SHORT_ATTENTION_RATE if rate == ATTENTION_RATE else rate
+        rate = SHORT_ATTENTION_RATE if rate == ATTENTION_RATE else rate
     return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body, pooling=pooling)
 
 
