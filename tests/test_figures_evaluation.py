@@ -146,8 +146,10 @@ def test_curves_are_the_validation_scores_of_every_record_with_one_legend_entry_
 
 def test_the_aim_compares_with_the_reference_row_alone():
     groups = evaluation.comparable([record(score=0.45), record("attention", 0.40, 100_000), record(maximum=2000)])
-    (point,) = evaluation.aim(groups).data
-    assert (point.x[0], point.y[0]) == (0.5, 5.0)
+    figure = evaluation.aim(groups)
+    (point,) = (trace for trace in figure.data if trace.x[0] is not None)
+    assert (point.x[0], point.y[0], point.name) == (0.5, 5.0, "memory")
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["memory", *groups]  # colours, then symbols
     quarter = next(shape for shape in evaluation.aim(groups).layout.shapes if shape.type == "rect")
     assert quarter.x1 == 1 and quarter.y0 == 0
 

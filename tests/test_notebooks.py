@@ -15,6 +15,7 @@ NOTEBOOKS = sorted([*(ROOT / "book").glob("*.ipynb"), *(ROOT / "notebooks").glob
 MAX_BYTES = 3_000_000
 MAX_VISIBLE_LINES = 15
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell", "parameters"}
+CHAPTERS = [path for path in NOTEBOOKS if path.parent.name == "book"]
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 
 
@@ -73,6 +74,26 @@ def test_a_notebook_installs_nothing_and_defines_no_model_but_a_readers_own_that
     classes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ClassDef)]
     assert "pip install" not in code
     assert [node.name for node in classes if f"class {node.name}" in package or node.end_lineno - node.lineno >= MAX_VISIBLE_LINES] == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_a_chapter_says_what_it_needs_lets_one_guess_and_ends_with_what_was_settled(path: Path) -> None:
+    told = [source(cell) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "markdown"]
+    assert all(word in told[0] for word in ("**You need**", "**You will learn**", "**Time:**"))
+    assert "Guess before you look" in "".join(told[:-1]) and "{admonition} What was settled" in told[-1]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_a_chapter_has_three_exercises_whose_solutions_are_executed(path: Path) -> None:
+    asked, solved, solving = set(), set(), None
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and solving and cell["execution_count"] and source(cell).strip():
+            solved.add(solving)
+        if cell["cell_type"] == "markdown":
+            asked |= set(re.findall(r"```\{exercise\}[^\n]*\n:label: ([\w-]+)", source(cell)))
+            for kind, label in re.findall(r"```\{solution-(start|end)\} ?([\w-]*)", source(cell)):
+                solving = label if kind == "start" else None
+    assert len(asked) >= 3 and solved == asked
 
 
 def compare(folder: Path, **outputs: str) -> subprocess.CompletedProcess:

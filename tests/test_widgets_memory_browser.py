@@ -162,3 +162,36 @@ def test_a_phone_sees_all_of_it_and_can_press(phone, page_file):
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     page.locator(".cff-cell").nth(6).tap()
     has_set(page, [6])
+
+
+S3 = ["abc", "acb", "bac", "bca", "cab", "cba"]
+EDGES = """() => [...document.querySelectorAll('.cff-automaton g')].map(edge => ({
+    d: edge.firstChild.getAttribute('d').match(/-?[\\d.]+/g).map(Number), tips: edge.querySelectorAll('.cff-tip').length, taken: edge.classList.contains('cff-taken') }))"""
+DISCS = "() => [...document.querySelectorAll('.cff-place')].map(disc => [Number(disc.getAttribute('cx')), Number(disc.getAttribute('cy')), disc.classList.contains('cff-true')])"
+
+
+def apart(one, other):
+    """The least distance of two segments `[x, y, u, v]` at forty points of each."""
+    share = torch.linspace(0, 1, 40)[:, None]
+    (first, second) = ((1 - share) * torch.tensor(each[:2]) + share * torch.tensor(each[2:]) for each in (one, other))
+    return float(torch.cdist(first, second).min())
+
+
+def test_in_the_graph_of_a_group_no_arrow_crosses_another_or_a_state_and_the_taken_one_is_lit(still_visit, tmp_path):
+    *_, description = described("set_reset", "steered", "presynaptic")
+    moves = {"x": "abc", "y": "bca", "z": "bac"}  # what becomes of a, b and c
+    following = [[S3.index(state.translate(str.maketrans("abc", change))) for change in moves.values()] for state in S3]
+    description |= {"answers": None, "automaton": {"states": S3, "next": following, "start": 0}}
+    page = still_visit.open(write_page(tmp_path, assembly.holder("memory", MemoryWidget(description).traits_of_page())))
+    edges, discs = page.evaluate(EDGES), page.evaluate(DISCS)
+    assert sorted(edge["tips"] for edge in edges) == [1] * 6 + [2] * 3  # x stays, y turns two triangles, z leads across and back
+    straight = [[*edge["d"][:2], *edge["d"][-2:]] for edge in edges]
+    assert min(apart(one, other) for k, one in enumerate(straight) for other in straight[:k]) > 3
+    assert min(apart(edge, [x, y, x, y]) for edge in straight for x, y, _ in discs) > 20  # a disc's radius
+    state = 0
+    for symbol in (1, 2, 1, 0):
+        page.locator(".cff-symbols button").nth(symbol).click()
+        state = following[state][symbol]
+        page.wait_for_function(f"state => ({DISCS})().findIndex(([, , lit]) => lit) === state", arg=state)
+        assert sum(edge["taken"] for edge in page.evaluate(EDGES)) == (symbol != 0)
+        assert page.locator(".cff-legend .cff-taken").inner_text() == ("x: stays", "y", "z")[symbol]

@@ -142,8 +142,8 @@ def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") ->
             colour, symbol = style(row)[0], SYMBOLS[number % len(SYMBOLS)]
             figure.add_scatter(
                 x=[round(ratio, 3)], y=[round(gain, 2)], error_y={"array": [round(error, 2)], "color": colour}, mode="markers",
-                name=f"{row}: {name}", marker={"size": 13, "color": colour, "symbol": symbol},
-                hovertemplate="%{x:.2f} times the parameters, %{y:+.1f} points<extra></extra>",
+                name=row, legendgroup=row, showlegend=False, marker={"size": 13, "color": colour, "symbol": symbol},
+                hovertemplate=f"{row}, {name}<br>%{{x:.2f}} times the parameters, %{{y:+.1f}} points<extra></extra>",
             )  # fmt: skip
             ratios, gains = [*ratios, ratio], [*gains, gain - error, gain + error]
     left, right = min(0.25, *ratios) / 1.3, max(2.0, *ratios) * 1.3
@@ -155,11 +155,20 @@ def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") ->
         figure.add_annotation(x=0, y=0, text="no record to compare yet", showarrow=False)
     figure.add_hline(y=0, line={"color": GREY, "width": 1.5})
     figure.add_vline(x=1, line={"color": GREY, "width": 1.5})
-    figure.update_layout(template="plotly_white", height=460, margin={"t": 20, "r": 20}, legend={"orientation": "h", "y": -0.2})
+    _key(figure, groups)
+    figure.update_layout(template="plotly_white", height=520, margin={"t": 20, "r": 20}, legend={"orientation": "h", "y": -0.2})
     ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10) if left < tick < right]
     figure.update_xaxes(title=f"parameters, of {reference}'s", type="log", range=[math.log10(left), math.log10(right)], tickvals=ticks)
     figure.update_yaxes(title=f"accuracy minus {reference}'s (points)", range=[low, high], zeroline=False)
     return figure
+
+
+def _key(figure: "Figure", groups: Mapping[str, Sequence[Record]]) -> None:
+    """What the colours of the points say, and what their symbols: an entry for each row, and one for each kind of data."""
+    for row in dict.fromkeys(trace.name for trace in figure.data):
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=row, legendgroup=row, marker={"size": 11, "color": style(row)[0]})
+    for number, name in enumerate(groups if len(figure.data) else ()):
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"size": 11, "color": GREY, "symbol": f"{SYMBOLS[number % len(SYMBOLS)]}-open"})
 
 
 def style(row: str) -> tuple[str, str]:
