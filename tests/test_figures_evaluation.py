@@ -144,6 +144,14 @@ def test_curves_are_the_validation_scores_of_every_record_with_one_legend_entry_
     assert sorted(trace.name for trace in figure.data if trace.showlegend) == ["lstm", "memory"]
 
 
+def test_curves_over_time_spread_a_records_processor_seconds_over_its_updates_and_leave_out_records_without():
+    timed = replace(record(), processor_seconds=50.0)
+    figure = evaluation.curves(evaluation.comparable([timed, record("lstm")]), over="processor seconds")
+    assert [(t.name, list(t.x)) for t in figure.data if t.y[0] == 30.0] == [("memory", [5.0, 10.0])]
+    with pytest.raises(ValueError, match="unknown axis 'hours'"):
+        evaluation.curves({}, over="hours")
+
+
 def test_the_aim_compares_with_the_reference_row_alone():
     groups = evaluation.comparable([record(score=0.45), record("attention", 0.40, 100_000), record(maximum=2000)])
     figure = evaluation.aim(groups)

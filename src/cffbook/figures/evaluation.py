@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cffbook._optional import require
 from cffbook.figures.comparison import TASKS, Comparison, by_row, comparable, compare, data_name, front, standard_error
 from cffbook.results import Record
+from cffbook.training.checks import check_known
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -63,28 +64,34 @@ def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
     return figure
 
 
-def curves(groups: Mapping[str, Sequence[Record]]) -> "Figure":
-    """Validation accuracy over updates, one panel for each group, one line for each record, with the floors of its data.
+def curves(groups: Mapping[str, Sequence[Record]], over: str = "updates") -> "Figure":
+    """Validation accuracy over updates or time, one panel for each group, one line for each record, with the floors of its data.
 
     Args:
         groups: as from `comparable`.
+        over: ``updates``, or ``processor seconds`` of training and evaluation, on a logarithmic axis and for records that have them.
 
     Raises:
         ImportError: plotly is not installed.
+        ValueError: another axis.
     """
-    figure = _panels(groups)
+    check_known("axis", over, ("updates", "processor seconds"))
+    figure, timed = _panels(groups), over != "updates"
     for place, group in zip(_places(groups), groups.values(), strict=True):
         for record in group:
-            row = record.settings["row"]
+            if timed and record.processor_seconds is None:
+                continue
+            row, scale = record.settings["row"], record.processor_seconds / record.steps if timed else 1
             figure.add_scatter(
-                x=[look.step for look in record.evaluations], y=[round(100 * look.valid_score, 2) for look in record.evaluations],
+                x=[scale * look.step for look in record.evaluations], y=[round(100 * look.valid_score, 2) for look in record.evaluations],
                 name=row, legendgroup=row, line={"color": style(row)[0], "width": 2}, mode="lines+markers",
                 marker={"symbol": style(row)[1]}, **place,
             )  # fmt: skip
         _floors(figure, group, place, max(look.valid_score for record in group for look in record.evaluations))
-        figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], **place)  # room for the floors' names
+        if not timed:
+            figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], **place)  # room for the floors' names
     _legend_once(figure)
-    figure.update_xaxes(title="updates")
+    figure.update_xaxes(title=over, **({"type": "log", "range": [0.5, 3.5], "dtick": 1} if timed else {}))
     figure.update_yaxes(title="validation accuracy (%)", col=1)
     return figure
 
