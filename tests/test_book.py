@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,45 @@ def test_no_page_loads_anything_from_another_host(pages: Path) -> None:
                 if re.match(r"(https?:)?//", address) and element.get("rel") not in (["canonical"], ["license"]):
                     wrong.append(f"{path.name}: {address}")
     assert wrong == []
+
+
+@pytest.mark.slow
+def test_every_link_within_the_book_leads_to_a_page_and_a_place_that_are_there(pages: Path) -> None:
+    assert broken_links(pages) == []
+
+
+@pytest.mark.slow
+def test_every_page_can_be_downloaded_and_every_notebook_as_a_notebook(pages: Path, root: Path) -> None:
+    for path in page_files(pages):
+        offered = [(path.parent / link["href"]).resolve() for link in soup(path).select("a.btn-download-source-button")]
+        assert all(file.is_file() for file in offered), path.name
+        source = next((root / folder / f"{path.stem}.ipynb" for folder in ("book", "notebooks") if (root / folder / f"{path.stem}.ipynb").is_file()), None)
+        if source is not None:
+            assert [file.read_bytes() for file in offered] == [source.read_bytes()], f"{path.name}: no notebook to download"
+    # no button leads to a hub that has no repository to start from
+    assert [path.name for path in page_files(pages) if soup(path).select(".dropdown-launch-buttons")] == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "one.html").write_text('<p id="here"><a href="#here"></a><a href="two.html#a%20b"></a><a href="https://x.org/#y"></a><a href="two.html#c"></a></p>')
+    (tmp_path / "two.html").write_text('<p id="a b"><a href="three.html"></a><a href="#"></a></p>')
+    assert broken_links(tmp_path) == ["one.html: two.html#c", "two.html: three.html"]
+
+
+def broken_links(folder: Path) -> list[str]:
+    """Links of pages to files or anchors that are not there."""
+    read = {path.resolve(): soup(path) for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts}
+    anchors = {path: {tag.get("id") or tag.get("name") for tag in page.find_all(lambda tag: tag.get("id") or tag.get("name"))} for path, page in read.items()}
+    broken = []
+    for path, page in read.items():
+        for link in page.select("a[href]"):
+            parts = urllib.parse.urlsplit(link["href"])
+            if parts.scheme or parts.netloc or link["href"] == "#":
+                continue
+            target = (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
+            if not target.is_file() or (parts.fragment and target in anchors and urllib.parse.unquote(parts.fragment) not in anchors[target]):
+                broken.append(f"{path.relative_to(folder.resolve())}: {link['href']}")
+    return broken
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """A run that is watched and ended, and a trained model taken apart: the widgets of the playground that need a kernel."""
 
+import signal
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -50,6 +53,12 @@ def test_the_button_ends_a_run(model, task):
     run.observe(lambda change: setattr(run, "stop", True), names="curves")  # as the button does, after the first evaluation
     assert run.start().wait().stopped == "watch"
     assert run.state == "stopped" and len(run.curves["step"]) == 1
+
+
+def test_an_interrupt_of_the_cell_that_waits_ends_a_run(model, task):
+    run = TrainingWidget(model, task, Recipe(steps=10**6, batch=8, eval_every=1, warmup=1))
+    run.observe(lambda change: len(run.curves["step"]) == 2 and signal.pthread_kill(threading.main_thread().ident, signal.SIGINT), names="curves")
+    assert run.start().wait().stopped == "watch" and run.state == "stopped" and run.stop
 
 
 def test_what_goes_wrong_in_a_run_is_said(model, task):

@@ -53,6 +53,7 @@ class TrainingWidget(anywidget.AnyWidget):
         self.layer, self.example = memory_of(model), task.valid.batch([0])
         self.history: History | None = None
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
         super().__init__(curves={name: [] for name in ("step", *CURVES)}, score_name=task.score_name,
                          _esm=assembly.module("training"), _css=assembly.style())  # fmt: skip
 
@@ -70,14 +71,20 @@ class TrainingWidget(anywidget.AnyWidget):
         return self
 
     def wait(self) -> History:
-        """The history of the run, when it has ended.
+        """The history of the run, when it has ended. An interrupt of the kernel ends it after its next evaluation, as the button does.
+
+        The button itself is heard when no cell runs: while this waits, a kernel answers to nothing but interrupts.
 
         Raises:
             RuntimeError: it was not started, or has failed.
         """
         if self._thread is None:
             raise RuntimeError("expected a run that was started: call start() first")
-        self._thread.join()
+        try:
+            self._ended.wait()
+        except KeyboardInterrupt:
+            self.stop = True
+            self._ended.wait()  # no join(): one that was interrupted takes the thread for ended
         if self.history is None:
             raise RuntimeError(f"the run has no history: {self.state}")
         return self.history
@@ -89,6 +96,8 @@ class TrainingWidget(anywidget.AnyWidget):
             self.state = "stopped" if self.history.stopped == "watch" else "done"
         except Exception as problem:  # a thread has nobody else to tell
             self.state = f"failed: {problem}"
+        finally:
+            self._ended.set()
 
     def _look(self, model: nn.Module, evaluation: Evaluation) -> bool:
         """Show an evaluation; whether the reader wants no more."""

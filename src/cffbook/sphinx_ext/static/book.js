@@ -1,9 +1,11 @@
-// What the theme leaves to do: names for the arrows of the contents, and a card with what a citation or an equation says.
+// What the theme leaves to do: names for the arrows of the contents, downloads that are saved and not shown, and a card with what a citation or an equation says.
 (() => {
   for (const arrow of document.querySelectorAll(".has-children > details > summary")) {
     const chapter = arrow.closest(".has-children").querySelector(":scope > a");
     arrow.setAttribute("aria-label", `Sections of ${chapter ? chapter.textContent.trim() : "this part"}`);
   }
+
+  for (const link of document.querySelectorAll("a.btn-download-source-button")) link.download = ""; // a browser would show a notebook as text
 
   const card = document.createElement("div");
   card.className = "cffbook-card";
