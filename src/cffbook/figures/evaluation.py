@@ -163,10 +163,10 @@ def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") ->
     figure.add_hline(y=0, line={"color": GREY, "width": 1.5})
     figure.add_vline(x=1, line={"color": GREY, "width": 1.5})
     _key(figure, groups)
-    figure.update_layout(template="plotly_white", height=520, margin={"t": 20, "r": 20}, legend={"orientation": "h", "y": -0.2})
+    figure.update_layout(template="plotly_white", height=560, margin={"t": 20, "r": 20}, legend={"orientation": "h", "y": -0.2})
     ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10) if left < tick < right]
     figure.update_xaxes(title=f"parameters, of {reference}'s", type="log", range=[math.log10(left), math.log10(right)], tickvals=ticks)
-    figure.update_yaxes(title=f"accuracy minus {reference}'s (points)", range=[low, high], zeroline=False)
+    figure.update_yaxes(title=f"points above {reference}", range=[low, high], zeroline=False)
     return figure
 
 

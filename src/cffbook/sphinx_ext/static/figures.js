@@ -2,6 +2,8 @@
 (() => {
   "use strict";
 
+  const PANEL = 180; // pixels that a panel beside others needs
+
   const colour = (name, otherwise) =>
     getComputedStyle(document.documentElement).getPropertyValue(name).trim() || otherwise;
 
@@ -37,6 +39,12 @@
     const plot = document.createElement("div");
     plot.className = "plot";
     plot.style.height = `${layout.height || 450}px`;
+    const across = new Set(Object.entries(layout).flatMap(([name, axis]) => (name.startsWith("xaxis") ? [axis.domain?.[0] ?? 0] : []))).size;
+    if (across > 2) { // panels that would cover each other on a phone scroll sideways
+      plot.style.minWidth = `${PANEL * across}px`;
+      holder.style.overflowX = "auto";
+      holder.tabIndex = 0;
+    }
     holder.append(plot);
     const config = { responsive: true, displaylogo: false };
     await Plotly.newPlot(plot, { data: figure.data, layout, frames: figure.frames || [], config });
