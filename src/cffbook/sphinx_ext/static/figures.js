@@ -41,8 +41,9 @@
     plot.style.height = `${layout.height || 450}px`;
     const axes = (kind) => Object.entries(layout).filter(([name]) => name.startsWith(kind)).map(([, axis]) => axis);
     const across = new Set(axes("xaxis").map((axis) => axis.domain?.[0] ?? 0)).size, titled = axes("yaxis").filter((axis) => axis.title?.text).length;
-    if (across > 1) { // panels that would cover each other on a phone scroll sideways
-      plot.style.minWidth = `${PANEL * across + TITLE * titled}px`;
+    const least = across > 1 ? PANEL * across + TITLE * titled : (layout.meta?.width ?? 0);
+    if (least) { // on a phone it scrolls sideways, where its parts would cover each other
+      plot.style.minWidth = `${least}px`;
       holder.tabIndex = 0;
     }
     holder.append(plot);
