@@ -46,7 +46,8 @@ def block(mixers: Sequence[str], start: int = 0) -> "Figure":
     menu |= {"x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
     sums = {"symbol": "circle-cross-open", "size": 24, "color": GREY, "line": {"width": 2.5}}
     figure.add_trace(plotly.Scatter(x=[3.75, 7.75], y=[0, 0], mode="markers", marker=sums, hoverinfo="skip", showlegend=False))
-    figure.update_layout(template="plotly_white", height=320, margin={"t": 60, "r": 10, "l": 10, "b": 10}, updatemenus=[menu])
+    figure.update_layout(template="plotly_white", height=320, margin={"t": 60, "r": 10, "l": 10, "b": 10}, updatemenus=[menu],
+                         meta={"width": 480})  # the least in which the words fit their boxes; a page reads it
     figure.update_xaxes(visible=False, range=[-0.1, 8.7], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.5, 1.3], fixedrange=True)
     return figure
@@ -134,7 +135,8 @@ def _lines(curves: Mapping[str, tuple[list, list]], markers: bool = False) -> "F
     for number, (name, (x, y)) in enumerate(curves.items()):
         style = {"color": LINES[number % len(LINES)], "dash": DASHES[number % len(DASHES)], "width": 2.5}
         figure.add_scatter(x=x, y=y, name=name, line=style, mode="lines+markers" if markers else "lines")
-    figure.update_layout(template="plotly_white", height=400, margin={"t": 20, "r": 20}, hovermode="x unified")
+    figure.update_layout(template="plotly_white", height=400, margin={"t": 20, "r": 20}, hovermode="x unified",
+                         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"})
     return figure
 
 

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
 
-  const PANEL = 180; // pixels that a panel beside others needs
+  const PANEL = 150, TITLE = 45; // pixels that a panel beside others needs, and the title of an upright axis
 
   const colour = (name, otherwise) =>
     getComputedStyle(document.documentElement).getPropertyValue(name).trim() || otherwise;
@@ -39,10 +39,11 @@
     const plot = document.createElement("div");
     plot.className = "plot";
     plot.style.height = `${layout.height || 450}px`;
-    const across = new Set(Object.entries(layout).flatMap(([name, axis]) => (name.startsWith("xaxis") ? [axis.domain?.[0] ?? 0] : []))).size;
-    if (across > 2) { // panels that would cover each other on a phone scroll sideways
-      plot.style.minWidth = `${PANEL * across}px`;
-      holder.style.overflowX = "auto";
+    const axes = (kind) => Object.entries(layout).filter(([name]) => name.startsWith(kind)).map(([, axis]) => axis);
+    const across = new Set(axes("xaxis").map((axis) => axis.domain?.[0] ?? 0)).size, titled = axes("yaxis").filter((axis) => axis.title?.text).length;
+    const least = across > 1 ? PANEL * across + TITLE * titled : (layout.meta?.width ?? 0);
+    if (least) { // on a phone it scrolls sideways, where its parts would cover each other
+      plot.style.minWidth = `${least}px`;
       holder.tabIndex = 0;
     }
     holder.append(plot);
