@@ -100,7 +100,7 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
                 spread=0.2 if short else None)  # fmt: skip
     if task in HELD:
         # A mean over time would add numbers up without a memory, and a layer that runs backwards would see the marks the other way.
-        body, pooling = Body(d_model=32, layers=1 if task == "adding" else 2, d_ff=64), "last"
+        body, pooling = Body(d_model=32, layers=1, d_ff=64) if task == "adding" else Body(d_model=32, layers=2, d_ff=128), "last"
         rate = SHORT_MEMORY_RATE if mixer == "memory" else rate
     if short and pooling == "mean":
         rate = SHORT_MEMORY_RATE if mixer == "memory" else SHORT_ATTENTION_RATE if rate == ATTENTION_RATE else rate
