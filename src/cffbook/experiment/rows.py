@@ -112,10 +112,10 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
     """A row of the memory layer: the learning rate of recurrent mixers, and in the arena's tasks what its search has found.
 
     That is lines that swing widely from the start, and capacitances up to the length of its sequences; where a value has
-    to be held, ten times that.
+    to be held, a hundred times that.
     """
     settings = base(task, tier, seed, row, "memory", RECURRENT_RATE)
-    found = {"drive": 3.0, "slowest": 1_000.0 if task in ARENA else 10_000.0} if task in ARENA + HELD else {}
+    found = {"drive": 3.0, "slowest": 1_000.0 if task in ARENA else 100_000.0} if task in ARENA + HELD else {}
     return replace(settings, mixer_options=replace(settings.mixer_options, **found, **options))
 
 
