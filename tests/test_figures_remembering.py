@@ -30,6 +30,12 @@ def test_losses_are_those_of_the_records_with_the_worst_seed_above(records):
     assert [shape.y0 for shape in figure.layout.shapes] == [2.0, 0.2]
 
 
+def test_records_of_one_row_that_differ_in_their_updates_are_not_averaged(records, tmp_path):
+    settings = experiment.settings("lstm", "copying", "smoke", 2, {"steps": 3, "eval_every": 3, "longer": [20, 30]})
+    found = losses([*records, experiment.run(settings, tmp_path / "results", tmp_path / "runs", cpu=True)])
+    assert {name: len(lengths[20]) for name, lengths in found.items()} == {"lstm, 2 updates": 2, "gru": 1, "lstm, 3 updates": 1}
+
+
 def test_losses_of_several_tasks_are_not_drawn_together(records):
     class Told:
         task, settings, tests = {"name": "adding"}, {"row": "x", "task_options": {"length": 1}}, {}

@@ -30,7 +30,7 @@ def exponents(jacobians: Tensor, skip: int = 0) -> Tensor:
     for number, jacobian in enumerate(jacobians):
         directions, stretch = torch.linalg.qr(jacobian @ directions)
         if number >= skip:
-            total += stretch.diagonal(dim1=-2, dim2=-1).abs().log()
+            total += stretch.diagonal(dim1=-2, dim2=-1).abs().log()  # eq. lyapunov
     return (total / (len(jacobians) - skip)).sort(-1, descending=True).values
 
 

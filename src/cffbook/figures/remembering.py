@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 SIZES = ("length", "blanks")
 
 
+def label(record: Record, records: Sequence[Record]) -> str:
+    """The record's row, with the number of updates where records of that row differ in it: such are not to be averaged."""
+    row, steps = record.settings["row"], record.settings["recipe"]["steps"]
+    alike = all(other.settings["recipe"]["steps"] == steps for other in records if other.settings["row"] == row)
+    return row if alike else f"{row}, {steps:,} updates"
+
+
 def losses(records: Sequence[Record]) -> dict[str, dict[int, list[float]]]:
-    """Test losses of every row at every tested length (or number of blanks), one for each seed."""
+    """Test losses of every row at every tested length (or number of blanks), one for each seed; rows by their `label`."""
     found: dict[str, dict[int, list[float]]] = {}
     for record in records:
         options = record.settings["task_options"]
         own = next(options[name] for name in SIZES if name in options)
-        lengths = found.setdefault(record.settings["row"], {})
+        lengths = found.setdefault(label(record, records), {})
         for name, score in record.tests.items():
             length = own if name == TRAINED else int(name.split()[1])
             lengths.setdefault(length, []).append(score["loss"])
