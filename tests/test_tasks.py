@@ -112,6 +112,7 @@ def test_an_unknown_option_lists_the_known_ones(name):
         ("cycle_navigation", {"longer_size": 0}),
         ("modular_arithmetic", {"valid_length": 0}),
         ("word_problem", {"alphabet": "letters"}),
+        ("word_problem", {"label": "colour"}),
         ("flip_flop_language", {"ignored": 1.0}),
         ("flip_flop_language", {"scored": "writes"}),
         ("flip_flop_language", {"length": 2}),

@@ -14,7 +14,7 @@ import numpy as np
 from cffbook.tasks.automata import tracking
 from cffbook.tasks.task import Task
 
-ALPHABETS = ("elements", "generators")
+ALPHABETS, LABELS = ("elements", "generators"), ("element", "place")
 LARGEST = 720
 Permutation = tuple[int, ...]
 
@@ -97,7 +97,7 @@ def cycles(generators: list[list[tuple[int, ...]]], size: int) -> list[Permutati
 
 
 def build(
-    group: str = "s3", alphabet: str = "elements", length: int = 40, valid_length: int | None = None,
+    group: str = "s3", alphabet: str = "elements", label: str = "element", length: int = 40, valid_length: int | None = None,
     longer: tuple[int, ...] = (), longer_size: int = 100, train: int = 100_000, valid: int = 2_000, test: int = 2_000, seed: int = 0,
 ) -> Task:  # fmt: skip
     """Build the word problem of a group.
@@ -105,6 +105,9 @@ def build(
     Args:
         group: see `parse`.
         alphabet: whether words are of all "elements", or of the "generators" and the identity.
+        label: whether the "element" is asked for, or only the "place" to which it takes place 0: the same automaton seen through
+            one of its places. Of the same letters with another thing on place 0 it is where that thing has gone, so that what tracks
+            one place tracks, once for each, the element.
         length, valid_length, longer, longer_size, train, valid, test, seed: as of parity.
 
     Raises:
@@ -112,11 +115,14 @@ def build(
     """
     if alphabet not in ALPHABETS:
         raise ValueError(f"expected alphabet to be one of {', '.join(ALPHABETS)}; got {alphabet!r}")
+    if label not in LABELS:
+        raise ValueError(f"expected label to be one of {', '.join(LABELS)}; got {label!r}")
     generators = parse(group)
     elements = closure(generators)
     letters = elements if alphabet == "elements" else [elements[0], *dict.fromkeys(generators)]
     options = dict(length=length, valid_length=valid_length, longer=longer, longer_size=longer_size,
                    train=train, valid=valid, test=test, seed=seed)  # fmt: skip
-    told = {"group": group, "alphabet": alphabet, "order": len(elements)}
+    told = {"group": group, "alphabet": alphabet, "label": label, "order": len(elements)}
     table = multiplication(elements, letters)
-    return tracking("word_problem", table, np.arange(len(elements)), len(elements), options, told=told)
+    labels = np.arange(len(elements)) if label == "element" else np.array([element[0] for element in elements], dtype=np.int64)
+    return tracking("word_problem", table, labels, int(labels.max()) + 1, options, told=told)
