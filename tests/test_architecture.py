@@ -11,7 +11,7 @@ import pytest
 # a module imports only from modules above it; the chapters follow the same order
 ORDER = (
     "_optional", "wiring", "solver", "recurrence", "fused_ncps", "acceleration", "neuron", "lock_step", "flipflop", "analysis", "lateral", "memory", "state_graph", "noise", "norm_preserving", "transformer", "mixers",
-    "gradients", "tasks", "training", "results", "experiment", "speed", "figures", "widgets", "sphinx_ext",
+    "gradients", "lyapunov", "tasks", "training", "results", "experiment", "speed", "figures", "widgets", "sphinx_ext",
 )  # fmt: skip
 CORE = ORDER[: ORDER.index("tasks")]
 MAX_LINES = 320

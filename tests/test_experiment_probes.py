@@ -66,6 +66,20 @@ def test_irregular_samples_reach_every_row_as_times_or_as_a_feature(row, times, 
     assert regular.embedding.times is None
 
 
+@pytest.mark.parametrize("row", ["memory", "lstm", "attention", "ltc"])
+def test_the_adding_problem_is_read_forwards_and_at_its_last_sample(row):
+    """A mean over time would add the numbers with no memory; a layer that also ran backwards would see each mark twice."""
+    settings = experiment.settings(row, "adding", "smoke")
+    assert settings.pooling == "last" and settings.mixer_options.causal
+    task = tasks.load("adding", **settings.task_options)
+    model = experiment.build_model(settings, task).eval()
+    inputs = task.train.batch(range(3)).inputs
+    changed = torch.cat((inputs[:, :-1], inputs[:, -1:] + 1), 1)
+    with torch.no_grad():
+        before, after = (model.encoder(model.embedding(each))[0] for each in (inputs, changed))
+    assert torch.equal(before[:, :-1], after[:, :-1]) and not torch.allclose(before[:, -1], after[:, -1])
+
+
 def test_a_row_with_learned_positions_is_not_tested_beyond_them():
     assert experiment.attention("flip_flop_language", "smoke").positions and not experiment.attention("parity", "smoke").positions
     for row, changes in (("attention", {"positions": True}), ("synthesizer_random", {"positions": False})):

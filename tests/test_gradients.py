@@ -158,7 +158,7 @@ def test_errors_name_what_is_expected():
         sort_pairs(torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"\(batch, time, 4\)"):
         PlainRNN(4)(torch.zeros(1, 3, 5))
-    with pytest.raises(TypeError, match="LSTM, GRU, LTC or FlipFlop"):
+    with pytest.raises(TypeError, match="LSTM, GRU, LTC, FlipFlop or MemoryCell"):
         gradients.step_of(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="one layer in one direction"):
         gradients.step_of(nn.GRU(2, 2, bidirectional=True))

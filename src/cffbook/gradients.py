@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from cffbook.flipflop import FlipFlop, NearCritical
+from cffbook.lateral import MemoryCell
 from cffbook.mixers import MixerOptions, build
 from cffbook.neuron import LTC
 from cffbook.norm_preserving import NormPreservingRNN, PlainRNN
@@ -78,22 +79,33 @@ def input_gradient_norms(layer: Callable[[Tensor], Tensor], inputs: Tensor, loss
     return gradient.norm(dim=-1).flip(1).T
 
 
-def jacobian_norms(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """Spectral norm `(n,)` of the Jacobian of a function `(n, size) -> (n, out)` with independent rows, at each point.
+def jacobians(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """Jacobian `(n, out, size)` of a function `(n, size) -> (n, out)` with independent rows, at each point.
 
     One backward pass an output value, over all points at once; any operation with a backward will do.
     """
     points = points.detach().requires_grad_()
-    values = function(points)
+    with torch.enable_grad():
+        values = function(points)
     rows = [
         torch.autograd.grad(values[:, i].sum(), points, retain_graph=i + 1 < values.shape[1])[0] for i in range(values.shape[1])
     ]
-    return torch.linalg.matrix_norm(torch.stack(rows, 1), 2)
+    return torch.stack(rows, 1)
+
+
+def jacobian_norms(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """Spectral norm `(n,)` of the Jacobian of a function `(n, size) -> (n, out)` with independent rows, at each point."""
+    return torch.linalg.matrix_norm(jacobians(function, points), 2)
 
 
 def step_jacobian_norms(step: Step, states: list[Tensor], inputs: Tensor) -> Tensor:
     """||dh_{k+1}/dh_k|| `(time, batch)` along a trajectory h_0, ..., h_T of `(batch, size)` states."""
     return torch.stack([*_by_sample(lambda points, now: jacobian_norms(lambda state: step(state, now), points), states, inputs)])
+
+
+def step_jacobians(step: Step, states: list[Tensor], inputs: Tensor) -> Tensor:
+    """dh_{k+1}/dh_k `(time, batch, size, size)` along a trajectory h_0, ..., h_T of `(batch, size)` states."""
+    return torch.stack([*_by_sample(lambda points, now: jacobians(lambda state: step(state, now), points), states, inputs)])
 
 
 def weight_norms(layer: PlainRNN, states: list[Tensor], inputs: Tensor) -> Tensor:
@@ -146,7 +158,7 @@ def step_of(layer: nn.Module) -> tuple[Step, int]:
 
     Args:
         layer: a `PlainRNN` or `NormPreservingRNN`, a `torch.nn.RNN`, `LSTM` or `GRU` of one layer and one direction,
-            an `LTC` or a `FlipFlop`.
+            an `LTC`, a `FlipFlop` or a `MemoryCell`.
 
     Raises:
         TypeError: another kind of layer.
@@ -156,14 +168,14 @@ def step_of(layer: nn.Module) -> tuple[Step, int]:
         return lambda state, now: layer(now[:, None], state)[1], layer.hidden_size
     if isinstance(layer, LTC):
         return lambda state, now: layer(now[:, None], state)[1], layer.cell.state_shape[0]
-    if isinstance(layer, FlipFlop):
-        return _flip_flop_step(layer), 2 * layer.pairs
+    if isinstance(layer, FlipFlop | MemoryCell):
+        return _flip_flop_step(layer), 2 * layer.state_shape[0]
     if isinstance(layer, nn.RNNBase):
         return _torch_step(layer)
-    raise TypeError(f"no step is known for {type(layer).__name__}: give a PlainRNN, RNN, LSTM, GRU, LTC or FlipFlop")
+    raise TypeError(f"no step is known for {type(layer).__name__}: give a PlainRNN, RNN, LSTM, GRU, LTC, FlipFlop or MemoryCell")
 
 
-def _flip_flop_step(cell: FlipFlop) -> Step:
+def _flip_flop_step(cell: FlipFlop | MemoryCell) -> Step:
     def step(state: Tensor, now: Tensor) -> Tensor:
         potential = state.unflatten(-1, cell.state_shape)
         return unroll(cell, now.unflatten(-1, cell.input_shape)[:, None], potential)[1].flatten(1)

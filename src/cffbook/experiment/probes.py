@@ -58,6 +58,7 @@ def _language(few: Mapping[str, int], smoke: Recipe) -> Budgets:
 def _memory(few: Mapping[str, int], smoke: Recipe) -> Budgets:
     """Bits, numbers and symbols to be held."""
     short = Recipe(steps=1_500, batch=64, eval_every=100, warmup=75)
+    held = {"train": 50_000, "valid": 500, "test": 1_000, "longer_size": 100}
     middle, long = Recipe(steps=5_000, batch=64, eval_every=250, warmup=250), Recipe(steps=20_000, batch=64, eval_every=500, warmup=500)
     return {
         ("retention", "smoke"): ({"length": 20, "longer": (40,), "longer_size": 8, **few}, replace(smoke, shortest=4)),
@@ -65,11 +66,14 @@ def _memory(few: Mapping[str, int], smoke: Recipe) -> Budgets:
         ("retention", "gpu"): ({"length": 100, "longer": (1_000, 10_000, 100_000)}, replace(middle, shortest=4)),
         ("retention", "full"): ({"length": 1_000, "longer": (10_000, 100_000)}, replace(long, shortest=4)),
         ("adding", "smoke"): ({"length": 20, **few}, smoke),
-        ("adding", "cpu"): (_some(length=100), short),
+        ("adding", "cpu"): ({**held, "length": 1_000, "longer": (100, 5_000)}, replace(short, steps=1_800, batch=32, eval_every=200, shortest=10)),
         ("adding", "gpu"): (_some(length=400), middle),
         ("adding", "full"): ({"length": 1_000}, long),
         ("copying", "smoke"): ({"blanks": 10, "symbols": 3, **few}, smoke),
-        ("copying", "cpu"): (_some(blanks=100), short),
+        ("copying", "cpu"): (
+            {**held, "blanks": 1_000, "scored": "recall", "longer": (100, 400, 2_000)},
+            replace(short, steps=3_000, batch=128, eval_every=250, shortest=1, mastery=0.9),
+        ),
         ("copying", "gpu"): (_some(blanks=400), middle),
         ("copying", "full"): ({"blanks": 1_000}, long),
         ("selective_copying", "smoke"): ({"length": 20, "symbols": 3, **few}, smoke),

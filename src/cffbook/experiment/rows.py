@@ -10,14 +10,15 @@ from typing import Any
 
 from cffbook.experiment.probes import probes
 from cffbook.experiment.settings import Settings, override
-from cffbook.mixers import MixerOptions
+from cffbook.mixers import MixerOptions, can_be_causal
 from cffbook.training.checks import check_known
 from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
+HELD = ("adding", "copying", "selective_copying")
 TIERS = ("smoke", "cpu", "gpu", "full")
-RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE = 3e-3, 1e-3, 1e-4, 1e-2
+RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE, HELD_RATE = 3e-3, 1e-3, 1e-4, 1e-2, 1e-2
 SHORT_ATTENTION_RATE = 3e-3  # few updates of eight samples want a higher one where means are pooled; chosen on validation
 
 
@@ -96,19 +97,25 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
     pooling = "first" if short and task == "listops" else "mean"
     body = Body(d_model=64, layers=2, d_ff=128, dropout=0.0 if short else 0.1, standardise=short and pooling == "mean",
                 spread=0.2 if short else None)  # fmt: skip
+    if task in HELD:
+        # A mean over time would add numbers up without a memory, and a layer that runs backwards would see the marks the other way.
+        body, pooling = Body(d_model=32, layers=1, d_ff=64) if task == "adding" else Body(d_model=32, layers=2, d_ff=128), "last"
+        rate = HELD_RATE if mixer == "memory" else rate
     if short and pooling == "mean":
         rate = SHORT_ATTENTION_RATE if rate == ATTENTION_RATE else rate
-    return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body, pooling=pooling)
+    told = MixerOptions(causal=task in HELD and can_be_causal(mixer))
+    return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body, told, pooling)
 
 
 def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Settings:
     """A row of the memory layer: the learning rate of recurrent mixers, and in the arena's tasks what its search has found.
 
-    That is lines that swing widely from the start, and capacitances up to the length of its sequences.
+    That is lines that swing widely from the start, and capacitances up to the length of its sequences; where a value has
+    to be held, a hundred times that.
     """
     settings = base(task, tier, seed, row, "memory", RECURRENT_RATE)
-    found = MixerOptions(drive=3.0, slowest=1_000.0) if task in ARENA else MixerOptions()
-    return replace(settings, mixer_options=replace(found, **options))
+    found = {"drive": 3.0, "slowest": 1_000.0 if task in ARENA else 100_000.0} if task in ARENA + HELD else {}
+    return replace(settings, mixer_options=replace(settings.mixer_options, **found, **options))
 
 
 def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
@@ -170,7 +177,7 @@ def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Se
     """
     settings = base(task, tier, seed, mixer, mixer, ATTENTION_RATE)
     positions = not settings.task_options.get("longer")
-    return replace(settings, positions=positions, mixer_options=MixerOptions(**options))
+    return replace(settings, positions=positions, mixer_options=replace(settings.mixer_options, **options))
 
 
 def attention(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
@@ -270,12 +277,14 @@ def state_space(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 def ltc(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """Fully connected liquid time-constant neurons, six unfolds a sample, half of the 32 backwards in time."""
-    return replace(base(task, tier, seed, "ltc", "ltc", RECURRENT_RATE), mixer_options=MixerOptions(hidden=32, unfolds=6))
+    settings = base(task, tier, seed, "ltc", "ltc", RECURRENT_RATE)
+    return replace(settings, mixer_options=replace(settings.mixer_options, hidden=32, unfolds=6))
 
 
 def ncp(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """Liquid time-constant neurons wired as neural circuit policies, six unfolds a sample, half of the 64 backwards in time."""
-    return replace(base(task, tier, seed, "ncp", "ncp", RECURRENT_RATE), mixer_options=MixerOptions(unfolds=6))
+    settings = base(task, tier, seed, "ncp", "ncp", RECURRENT_RATE)
+    return replace(settings, mixer_options=replace(settings.mixer_options, unfolds=6))
 
 
 def rows() -> dict[str, Callable[..., Settings]]:

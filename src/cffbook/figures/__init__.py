@@ -8,6 +8,7 @@ from cffbook.figures.learning import learning_curve
 from cffbook.figures.memory import accuracy_over_time, cost, gallery, image_raster, raster
 from cffbook.figures.parallel import newton_residuals, rerun_share
 from cffbook.figures.pathfinder import contact_sheet
+from cffbook.figures.remembering import before_and_after, dilemma, loss_over_length
 from cffbook.figures.speed import bars_met, over_time, shares_of_limits
 from cffbook.figures.tracking import generalisation, graph, heat
 from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
@@ -17,6 +18,7 @@ __all__ = [
     "aim",
     "bars_met",
     "basins",
+    "before_and_after",
     "bifurcation",
     "block",
     "bound_and_measured",
@@ -24,6 +26,7 @@ __all__ = [
     "contact_sheet",
     "cost",
     "curves",
+    "dilemma",
     "fading_gradient",
     "gallery",
     "gate_of_a_step",
@@ -37,6 +40,7 @@ __all__ = [
     "influence",
     "learning_curve",
     "lock_step",
+    "loss_over_length",
     "newton_residuals",
     "over_time",
     "parameters_by_part",

@@ -32,7 +32,7 @@ def gradient_norms(measurements: Mapping[str, Measurement], hidden: Sequence[str
     figure = plotly.Figure()
     kinds = [name.split(",")[0] for name in measurements]
     for number, (name, result) in enumerate(measurements.items()):
-        distance, norm = _curve(result.measured)
+        distance, norm = curve(result.measured)
         colour, dash = list(dict.fromkeys(kinds)).index(kinds[number]), kinds[:number].count(kinds[number])
         line = {"color": COLOURS[colour % len(COLOURS)], "dash": DASHES[dash % len(DASHES)], "width": 2.5}
         shown = "legendonly" if name in hidden else True
@@ -62,7 +62,7 @@ def bound_and_measured(measurements: Mapping[str, Measurement], start: int = 0) 
         traces = [
             plotly.Scatter(x=x, y=y, name=label, mode="lines", line={"color": colour, "dash": dash, "width": 2.5})
             for (label, norms, dash), colour in zip(curves, ("#D55E00", "#E69F00", "#0072B2"), strict=True)
-            for x, y in [_curve(norms)]
+            for x, y in [curve(norms)]
         ]
         frames.append(plotly.Frame(name=name, data=traces))
     figure = plotly.Figure(data=frames[start].data, frames=frames)
@@ -119,7 +119,7 @@ def _kept(length: int, points: int = 160) -> list[int]:
     return torch.linspace(0, length - 1, points).round().long().unique().tolist()
 
 
-def _curve(norms: Tensor) -> tuple[list[int], list[float | None]]:
+def curve(norms: Tensor) -> tuple[list[int], list[float | None]]:
     """Distances from 1 in equal steps of their logarithm, and mean norms; None below FLOOR and for infinity."""
     mean = norms.mean(1)
     distance = torch.logspace(0, torch.log10(torch.tensor(len(mean) - 1.0)).item(), 150).round().long().unique()
