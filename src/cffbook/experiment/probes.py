@@ -66,7 +66,7 @@ def _memory(few: Mapping[str, int], smoke: Recipe) -> Budgets:
         ("retention", "gpu"): ({"length": 100, "longer": (1_000, 10_000, 100_000)}, replace(middle, shortest=4)),
         ("retention", "full"): ({"length": 1_000, "longer": (10_000, 100_000)}, replace(long, shortest=4)),
         ("adding", "smoke"): ({"length": 20, **few}, smoke),
-        ("adding", "cpu"): ({**held, "length": 1_000, "longer": (100, 5_000)}, replace(short, steps=1_800, batch=32, eval_every=200, shortest=10)),
+        ("adding", "cpu"): ({**held, "length": 1_000, "longer": (100, 5_000)}, replace(short, steps=2_600, batch=32, eval_every=200, shortest=10)),
         ("adding", "gpu"): (_some(length=400), middle),
         ("adding", "full"): ({"length": 1_000}, long),
         ("copying", "smoke"): ({"blanks": 10, "symbols": 3, **few}, smoke),
