@@ -113,7 +113,7 @@ def bars_met(comparisons: Sequence[Comparison]) -> "Figure":
     figure.update_xaxes(title="measured, of what was asked", type="log", range=[math.log10(left), math.log10(right)], tickvals=ticks)
     figure.update_yaxes(autorange="reversed", automargin=True, tickvals=names, ticktext=[f"{bar.name} ({bar.asked:g})" for bar in shown])
     _dress(figure, any(value is not None for value in found), 160 + 24 * len(shown))
-    return figure.update_layout(legend={"x": 1, "xanchor": "right"})
+    return figure.update_layout(legend={"x": 1, "xanchor": "right"}, meta={"width": 640})  # the least beside names that long; a page reads it
 
 
 def _said(bar: Bar, value: float | None) -> str:
