@@ -28,6 +28,7 @@ def test_losses_are_those_of_the_records_with_the_worst_seed_above(records):
     lstm = next(trace for trace in figure.data if trace.name == "lstm")
     assert abs(lstm.y[1] + lstm.error_y.array[1] - max(found["lstm"][20])) < 1e-9
     assert [shape.y0 for shape in figure.layout.shapes] == [2.0, 0.2]
+    assert [round(10**note.y, 9) for note in figure.layout.annotations] == [2.0, 0.2]  # each beside its line
 
 
 def test_records_of_one_row_that_differ_in_their_updates_are_not_averaged(records, tmp_path):

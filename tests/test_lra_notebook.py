@@ -121,3 +121,10 @@ def test_the_learning_curve_shows_the_evaluations_and_the_test_score_at_the_best
     train, valid, test = learning_curve(record).data
     assert list(valid.x) == [6, 12] and list(valid.y) == [100 * look.valid_score for look in record.evaluations]
     assert list(test.x) == [record.evaluations[record.best].step] and list(test.y) == [100 * record.test_score]
+
+
+def test_a_floor_of_an_error_is_named_beside_its_line_on_the_logarithmic_axis(tmp_path):
+    record = experiment.run(experiment.memory("adding", "smoke"), tmp_path / "results", tmp_path / "runs", cpu=True)
+    figure = learning_curve(record)
+    assert figure.layout.yaxis.type == "log"
+    assert [10**note.y for note in figure.layout.annotations] == pytest.approx([line.y0 for line in figure.layout.shapes])

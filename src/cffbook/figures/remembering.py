@@ -1,5 +1,6 @@
 """Figures of what is remembered over a distance: losses over the length of a task, and what a trained layer's gradient and bit do."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from types import ModuleType
@@ -65,7 +66,8 @@ def loss_over_length(records: Sequence[Record], floor: float, horizontal: str, v
                            error_y={"type": "data", "symmetric": False, "array": above, "arrayminus": [0] * len(mean)})  # fmt: skip
     for value, text in ((floor, "without memory"), (bar, "asked for")):
         if value is not None:
-            figure.add_hline(y=value, line={"color": "#888888", "dash": "dash" if value == floor else "dot"}, annotation_text=text)
+            figure.add_hline(y=value, line={"color": "#888888", "dash": "dash" if value == floor else "dot"}, annotation_text=text,
+                             annotation={"y": math.log10(value)})  # an annotation's y is a logarithm
     figure.update_xaxes(type="log", title=horizontal)
     figure.update_yaxes(type="log", title=vertical, exponentformat="power")
     return _dress(figure, 420)
