@@ -36,7 +36,7 @@ def published() -> dict[str, Any]:
 def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
     """Test accuracy against the number of parameters, one panel for each group, with its Pareto front and the floors of its data.
 
-    Bars are two standard errors of the test split. The accuracy axis reaches to the lowest floor above the best score.
+    Bars are two standard errors of the test split. The accuracy axis reaches from the lowest floor to the lowest one above the best score.
 
     Args:
         groups: as from `comparable`; none gives an empty figure that says so.
@@ -57,7 +57,7 @@ def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
                 error_y={"array": [round(200 * standard_error(record), 2)], "color": colour}, **place,
                 hovertemplate=f"{record.settings['row']}, seed {record.seed}<br>%{{y:.1f}} %, %{{x:,}} parameters<extra></extra>",
             )  # fmt: skip
-        _floors(figure, group, place, max(record.test_score + 2 * standard_error(record) for record in group))
+        _floors(figure, group, place, [record.test_score + side * standard_error(record) for record in group for side in (-2, 2)])
     _legend_once(figure)
     figure.update_xaxes(title="parameters", type="log", range=[4, 6.4], dtick=1)  # room for the floors' names
     figure.update_yaxes(title="test accuracy (%)", col=1)
@@ -87,7 +87,7 @@ def curves(groups: Mapping[str, Sequence[Record]], over: str = "updates") -> "Fi
                 name=row, legendgroup=row, line={"color": style(row)[0], "width": 2}, mode="lines+markers",
                 marker={"symbol": style(row)[1]}, **place,
             )  # fmt: skip
-        _floors(figure, group, place, max(look.valid_score for record in group for look in record.evaluations))
+        _floors(figure, group, place, [look.valid_score for record in group for look in record.evaluations])
         if not timed:
             figure.update_xaxes(range=[0, 1.6 * max(record.steps for record in group)], **place)  # room for the floors' names
     _legend_once(figure)
@@ -201,9 +201,9 @@ def _panels(groups: Mapping[str, Sequence[Record]]) -> "Figure":
     return figure
 
 
-def _floors(figure: "Figure", group: Sequence[Record], place: Mapping[str, int], best: float) -> None:
-    """Floors as lines, and an axis that ends a little above the best score or the next floor above it."""
-    floors = group[0].task["floors"]
+def _floors(figure: "Figure", group: Sequence[Record], place: Mapping[str, int], shown: Sequence[float]) -> None:
+    """Floors as lines, and an axis from a little below all that is shown to a little above it or the next floor above it."""
+    floors, best = group[0].task["floors"], max(shown)
     above = [floor for floor in floors.values() if floor > best]
     top = min(100.0, 100 * max(best, min(above, default=0.0)) + 6)
     for name, floor in floors.items():
@@ -211,7 +211,7 @@ def _floors(figure: "Figure", group: Sequence[Record], place: Mapping[str, int],
             figure.add_hline(y=100 * floor, line={"color": GREY, "dash": "dot", "width": 1.5}, **place,
                              annotation_text=name.replace("_", " "), annotation={"font": {"size": 11}},
                              annotation_position="top right")  # fmt: skip
-    figure.update_yaxes(range=[0, top], **place)
+    figure.update_yaxes(range=[max(0.0, 100 * min(*shown, *floors.values()) - 6), top], **place)
 
 
 def _legend_once(figure: "Figure") -> None:
