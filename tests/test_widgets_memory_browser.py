@@ -193,5 +193,5 @@ def test_in_the_graph_of_a_group_no_arrow_crosses_another_or_a_state_and_the_tak
         page.locator(".cff-symbols button").nth(symbol).click()
         state = following[state][symbol]
         page.wait_for_function(f"state => ({DISCS})().findIndex(([, , lit]) => lit) === state", arg=state)
-        assert sum(edge["taken"] for edge in page.evaluate(EDGES)) == (symbol != 0)
+        page.wait_for_function(f"taken => ({EDGES})().filter(edge => edge.taken).length === taken", arg=int(symbol != 0))
         assert page.locator(".cff-legend .cff-taken").inner_text() == ("x: stays", "y", "z")[symbol]

@@ -56,9 +56,13 @@ def test_the_button_ends_a_run(model, task):
 
 
 def test_an_interrupt_of_the_cell_that_waits_ends_a_run(model, task):
-    run = TrainingWidget(model, task, Recipe(steps=10**6, batch=8, eval_every=1, warmup=1))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a kernel has it; a job in the background ignores it
+    run = TrainingWidget(model, task, Recipe(steps=300, batch=8, eval_every=1, warmup=1))
     run.observe(lambda change: len(run.curves["step"]) == 2 and signal.pthread_kill(threading.main_thread().ident, signal.SIGINT), names="curves")
-    assert run.start().wait().stopped == "watch" and run.state == "stopped" and run.stop
+    try:
+        assert run.start().wait().stopped == "watch" and run.state == "stopped" and run.stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_goes_wrong_in_a_run_is_said(model, task):
