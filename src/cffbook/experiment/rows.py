@@ -92,7 +92,7 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
     if tier == "full" and task in ARENA and rate == ATTENTION_RATE:
         rate = PUBLISHED_RATE
     short = tier == "cpu" and task in ARENA and task != "pathx"
-    # Some hundred updates are too few to overfit, and drawing what drops out takes a processor a third of its time.
+    # A thousand updates of eight are too few to overfit, and drawing what drops out takes a processor a third of its time.
     # ListOps is read at its root, where both directions meet, as the arena's own configuration reads it at a first token.
     pooling = "first" if short and task == "listops" else "mean"
     body = Body(d_model=64, layers=2, d_ff=128, dropout=0.0 if short else 0.1, standardise=short and pooling == "mean",
