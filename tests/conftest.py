@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,3 +96,17 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         pass
+
+
+@pytest.fixture(scope="session")
+def short_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, list[int]], list]:
+    """Makes records of a task at tier smoke, two updates each: an LSTM from two seeds and a GRU, tested at longer lengths too."""
+    from cffbook import experiment
+
+    def made(task: str, longer: list[int]) -> list:
+        folder = tmp_path_factory.mktemp("runs")
+        changes = {"steps": 2, "eval_every": 1, "longer": longer}
+        chosen = [experiment.settings(row, task, "smoke", seed, changes) for row, seed in (("lstm", 0), ("lstm", 1), ("gru", 0))]
+        return [experiment.run(settings, folder / "results", folder / "runs", cpu=True) for settings in chosen]
+
+    return made

@@ -13,11 +13,8 @@ from cffbook.gradients import Measurement
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    changes = {"steps": 2, "eval_every": 1, "longer": [20, 30]}
-    made = [experiment.settings(row, "copying", "smoke", seed, changes) for row, seed in (("lstm", 0), ("lstm", 1), ("gru", 0))]
-    return [experiment.run(settings, folder / "results", folder / "runs", cpu=True) for settings in made]
+def records(short_runs):
+    return short_runs("copying", [20, 30])
 
 
 def test_losses_are_those_of_the_records_with_the_worst_seed_above(records):

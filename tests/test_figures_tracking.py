@@ -7,16 +7,13 @@ pytest.importorskip("accelerate")
 
 import torch
 
-from cffbook import experiment, figures
+from cffbook import figures
 from cffbook.figures.tracking import by_length
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    changes = {"steps": 2, "eval_every": 1, "longer": [20, 60]}
-    made = [experiment.settings(row, "parity", "smoke", seed, changes) for row, seed in (("lstm", 0), ("lstm", 1), ("gru", 0))]
-    return [experiment.run(settings, folder / "results", folder / "runs", cpu=True) for settings in made]
+def records(short_runs):
+    return short_runs("parity", [20, 60])
 
 
 def test_accuracy_over_length_is_that_of_the_records_with_the_worst_seed_below(records):
