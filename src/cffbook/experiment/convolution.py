@@ -145,9 +145,9 @@ def build(check: Check, task: Task) -> Convolution:
         return Convolution(math.isqrt(task.length), check.channels, check.blocks, task.classes)
 
 
-def verify(check: Check, folder: str | Path = "results", runs: str | Path = "runs") -> Record:
-    """Run a check to its record; one that is there is returned as it is. Errors as of `experiment.run`."""
-    return run(check, folder, runs, cpu=True, make=build)
+def verify(check: Check, folder: str | Path = "results", runs: str | Path = "runs", *, cpu: bool = False) -> Record:
+    """Run a check to its record, on a GPU where there is one and not `cpu`; one that is there is returned. Errors as of `experiment.run`."""
+    return run(check, folder, runs, cpu=cpu, make=build)
 
 
 def load_checks(folder: str | Path = "results") -> list[Record]:
@@ -162,8 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=recipe().steps)
     parser.add_argument("--results", default="results", help="folder of the records")
     parser.add_argument("--runs", default="runs", help="folder of checkpoints and logs")
+    parser.add_argument("--cpu", action="store_true", help="stay on the CPU")
     given = parser.parse_args(arguments)
-    verify(Check(given.difficulty, recipe(given.steps)), given.results, given.runs)
+    verify(Check(given.difficulty, recipe(given.steps)), given.results, given.runs, cpu=given.cpu)
 
 
 if __name__ == "__main__":
