@@ -177,8 +177,8 @@ def _on_a_gpu() -> tuple[Case, ...]:
     wide, whole = ("memory", SIX, "lstm", "attention, bfloat16"), ("memory transformer", "attention transformer")
     ways = ("memory", "memory, basins", SIX, f"{SIX}, basins")
     return (
-        *(gpu("gpu", 128, batch, time, every) for batch in (8, 64) for time in (1024, 4096)),
-        gpu("gpu", 128, 8, 16_384, every, rounds=3),
+        *(gpu("gpu", 128, batch, time, every, rounds=3) for batch in (8, 64) for time in (1024, 4096)),
+        gpu("gpu", 128, 8, 16_384, every, rounds=2),
         gpu("gpu", 128, 64, 16_384, every, rounds=2, once=("attention",)),
         *(gpu("gpu_wide", 256, 32, time, wide, rounds=3) for time in (4096, 8192)),
         *(gpu("gpu_transformer", 64, 8, time, whole, rounds=3) for time in (2048, 8192)),

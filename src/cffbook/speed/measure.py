@@ -24,12 +24,11 @@ from cffbook.experiment import facts
 from cffbook.memory import MemoryLayer
 from cffbook.recurrence import unroll_mapped
 from cffbook.results import build as from_values
-from cffbook.speed.cases import Case, build
+from cffbook.speed.cases import FUSED, Case, build
 from cffbook.speed.machine import forget_high_water, high_water, limits, require_device, wait
 from cffbook.training.checkpoint import write_atomically
 
-AGREEMENT = 1e-4  # of float32 gradients over so many samples, relative to the largest
-SAMPLES = {"basins": 1024}  # two chunks of time
+AGREEMENT = 1e-4  # of float32 gradients over 64 samples, or 1,024 in chunks of time, relative to the largest
 FEW = 8  # samples that load and compile whatever a pass needs
 
 
@@ -108,10 +107,11 @@ def check(layer: nn.Module, d_model: int) -> None:
     """
     if not isinstance(layer, MemoryLayer) or layer.backend == "sequential":
         return
-    inputs = torch.randn(2, SAMPLES.get(layer.backend, 64), d_model, generator=torch.Generator().manual_seed(0))
-    inputs = inputs.to(next(layer.parameters()).device)
-    results, backend, maps = [], layer.backend, (layer.input_map, layer.output_map)
-    for name, least in (("sequential", None), (backend, None), (backend, 0)):  # the last one as long sequences are run
+    device, backend, maps, results = next(layer.parameters()).device, layer.backend, (layer.input_map, layer.output_map), []
+    # Two chunks of time need a thousand samples. There the fused pass, which is held to the definition, stands for its long loop.
+    definition, samples = (FUSED[device.type], 1024) if backend == "basins" else ("sequential", 64)
+    inputs = torch.randn(2, samples, d_model, generator=torch.Generator().manual_seed(0)).to(device)
+    for name, least in ((definition, None), (backend, None), (backend, 0)):  # the last one as long sequences are run
         layer.backend, x = name, inputs.clone().requires_grad_()
         found = layer(x) if least is None else unroll_mapped(layer.cell, *maps, x, backend=name, least=least)
         if found is None:
