@@ -25,7 +25,7 @@ MODULES = {  # imported when first asked for: what they need is optional
 }
 
 NEEDS = {"fused_cpu": "numba", "fused_gpu": "triton"}
-RUN_BY = {"basins": "fused_cpu"}  # whose pass over time runs the chunks where `auto` takes it
+RUN_BY = {("basins", "cpu"): "fused_cpu", ("basins", "cuda"): "fused_gpu"}  # whose pass over time runs the chunks where `auto` takes it
 logger = logging.getLogger("cffbook.recurrence")
 
 
@@ -82,7 +82,7 @@ def choose(cell, inputs: Tensor) -> str:
 
 
 def _runs(name: str, cell, inputs: Tensor) -> bool:
-    parts = {name, RUN_BY.get(name, name)}
+    parts = {name, RUN_BY.get((name, inputs.device.type), name)}
     return all(_installed(NEEDS[part]) for part in parts if part in NEEDS) and all(find(part).refusal(cell, inputs) is None for part in parts)
 
 

@@ -1,7 +1,8 @@
 """What it costs: time and memory of layers side by side, in one interleaved run, as records.
 
     cases      what is compared with what, at which sizes
-    measure    interleaved clocks, memory of a fresh process, what the machine can do at most
+    machine    the device, how much memory was taken at most, what the machine can do at most
+    measure    interleaved clocks, memory of a pass
     bars       what was asked, and how far the records reach
     work       what a memory layer has to do at least, and the time for it at the machine's limits
     __main__   ``python -m cffbook.speed --group recurrent --results results/speed``

@@ -1,10 +1,12 @@
 """What is compared with what: layers by name, and the sizes at which they run side by side."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cffbook import mixers
 from cffbook._optional import require
@@ -14,8 +16,12 @@ from cffbook.memory import MemoryLayer
 from cffbook.solver import SemiImplicitEuler
 from cffbook.training.checks import check_known
 from cffbook.transformer import Body, Encoder
+from cffbook.wiring import tiles
 
 SMOKE = "smoke"  # shows in seconds that the line works, and nothing about speed
+FUSED = {"cpu": "fused_cpu", "cuda": "fused_gpu"}  # the backend of the memory layers of each device, unless they are called otherwise
+SIX = "memory, plain, six unfolds"
+LANES = ((4, 1), (64, 1), (64, 16))  # width, which is the number of flip-flops, and batch of what `auto` is to choose for
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Case:
         rounds: how often each layer runs, all in turn.
         backward: the gradients too, of inputs and parameters.
         once: those of the layers that take too long for more than a single pass in all.
+        device: "cpu", or "cuda" for a GPU.
     """
 
     group: str
@@ -42,8 +49,10 @@ class Case:
     rounds: int = 5
     backward: bool = True
     once: tuple[str, ...] = ()
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_known("device", self.device, FUSED)
         for layer in self.layers:
             check_known("layer", layer, layers())
         for layer in self.once:
@@ -56,9 +65,11 @@ class Case:
         return f"{self.group}-d{self.d_model}-b{self.batch}-t{self.time}-{kind}-{self.threads}"
 
 
-def memory(d: int, pairs: int, scheme: str = "set_reset", kind: str = "steered", unfolds: int = 1, backend: str = "fused_cpu") -> MemoryLayer:
-    """A memory layer whose backend is named, so that nothing else can run."""
-    return MemoryLayer(d, FlipFlop(pairs, scheme, kind, solver=SemiImplicitEuler(unfolds), init=NearCritical()), backend=backend)
+def memory(d: int, pairs: int, backend: str, plain: bool = False, tile: int = 0) -> MemoryLayer:
+    """A memory layer whose backend is named, so that nothing else can run: the layer's default flip-flop, or the proposal's plain one."""
+    scheme, kind, unfolds = ("shared", "plain", 6) if plain else ("set_reset", "steered", 1)
+    flip_flops = FlipFlop(pairs, scheme, kind, solver=SemiImplicitEuler(unfolds), init=NearCritical())
+    return MemoryLayer(d, flip_flops, tiles(pairs, tile) if tile else None, backend=backend)
 
 
 def mixer(name: str) -> Callable[[int], nn.Module]:
@@ -78,41 +89,65 @@ def ncps(policy: bool, fused: bool) -> Callable[[int], nn.Module]:
     return make
 
 
-def encoder(name: str) -> Callable[[int], nn.Module]:
-    """A whole body of two blocks, with both directions of time."""
+def encoder(name: str, backend: str) -> Callable[[int], nn.Module]:
+    """A whole body of two blocks, with both directions of time; the backend of its memory layers is named."""
     options = mixers.MixerOptions(flip_flops=32, heads=2)
-    return lambda d: Encoder(lambda width: mixers.build(name, width, options), Body(d_model=d, layers=2, d_ff=2 * d))
+
+    def make(d: int) -> Encoder:
+        body = Encoder(lambda width: mixers.build(name, width, options), Body(d_model=d, layers=2, d_ff=2 * d))
+        for each in body.modules():
+            if isinstance(each, MemoryLayer):
+                each.backend = backend
+        return body
+
+    return make
 
 
-def layers() -> Mapping[str, Callable[[int], nn.Module]]:
+class Shortened(nn.Module):
+    """A layer whose products are in bfloat16 under autocast, as attention is used on a GPU: what flash attention needs."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Any]:
+        """What the layer returns."""
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return self.layer(inputs)
+
+
+def layers(device: str = "cpu") -> Mapping[str, Callable[[int], nn.Module]]:
     """Layers by name; each is made from its width and called with `(batch, time, width)`."""
+    fused = FUSED[device]
     return {
-        "memory": lambda d: memory(d, d),
-        "memory, plain, six unfolds": lambda d: memory(d, d, "shared", "plain", 6),
-        "memory, half as many flip-flops": lambda d: memory(d, d // 2),  # as in the evaluation's rows
-        "memory, as many neurons, six unfolds": lambda d: memory(d, d // 2, "shared", "plain", 6),
-        "memory, sequential": lambda d: memory(d, d, backend="sequential"),
-        "memory, plain, six unfolds, sequential": lambda d: memory(d, d, "shared", "plain", 6, "sequential"),
+        "memory": lambda d: memory(d, d, fused), SIX: lambda d: memory(d, d, fused, plain=True),
+        "memory, half as many flip-flops": lambda d: memory(d, d // 2, fused),  # as in the evaluation's rows
+        "memory, as many neurons, six unfolds": lambda d: memory(d, d // 2, fused, plain=True),
+        "memory, sequential": lambda d: memory(d, d, "sequential"), f"{SIX}, sequential": lambda d: memory(d, d, "sequential", plain=True),
+        "memory, basins": lambda d: memory(d, d, "basins"), f"{SIX}, basins": lambda d: memory(d, d, "basins", plain=True),
+        "memory, tiles of 16": lambda d: memory(d, d, fused, tile=16),
+        "memory, tiles of 16, sequential": lambda d: memory(d, d, "sequential", tile=16),
         "lstm": lambda d: nn.LSTM(d, d, batch_first=True), "gru": lambda d: nn.GRU(d, d, batch_first=True),
-        "attention": mixer("attention"), "linear": mixer("linear"), "min_gru": mixer("min_gru"), "state_space": mixer("state_space"),
+        "attention": mixer("attention"), "attention, bfloat16": lambda d: Shortened(mixer("attention")(d)),
+        "linear": mixer("linear"), "min_gru": mixer("min_gru"), "state_space": mixer("state_space"),
         "ncps LTC": ncps(False, False), "ncps LTC, accelerated": ncps(False, True),
         "ncps NCP": ncps(True, False), "ncps NCP, accelerated": ncps(True, True),
-        "memory transformer": encoder("memory"), "attention transformer": encoder("attention"),
+        "memory transformer": encoder("memory", fused), "attention transformer": encoder("attention", fused),
     }  # fmt: skip
 
 
-def build(layer: str, d_model: int, seed: int = 0) -> nn.Module:
-    """A layer by name, its weights drawn from a seed."""
+def build(layer: str, d_model: int, seed: int = 0, device: str = "cpu") -> nn.Module:
+    """A layer by name on a device, its weights drawn from a seed, the same ones on any device."""
     check_known("layer", layer, layers())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return layers()[layer](d_model)
+        return layers(device)[layer](d_model).to(device)
 
 
 def cases() -> tuple[Case, ...]:
     """All comparisons."""
-    recurrent = ("memory", "memory, plain, six unfolds", "lstm", "gru")
-    ours = ("memory", "memory, plain, six unfolds", "memory, half as many flip-flops")
+    recurrent = ("memory", SIX, "lstm", "gru")
+    ours = ("memory", SIX, "memory, half as many flip-flops")
     every = (*ours, "lstm", "gru", "attention", "linear", "min_gru", "state_space")
     return (
         *(Case("recurrent", d, batch, time, recurrent) for d in (64, 128) for batch in (8, 32) for time in (1024, 4096)),
@@ -124,13 +159,38 @@ def cases() -> tuple[Case, ...]:
         Case("accelerate", 64, 32, 256, ("ncps LTC, accelerated", "ncps LTC")),
         Case("accelerate_ncp", 64, 32, 256, ("ncps NCP, accelerated", "ncps NCP")),
         Case("definition", 64, 8, 512, ("memory", "memory, sequential"), rounds=3),
-        Case("definition_six", 64, 8, 512, ("memory, plain, six unfolds", "memory, plain, six unfolds, sequential"), rounds=3),
-        *(Case("threads", 128, 32, 4096, ("memory", "memory, plain, six unfolds"), threads=threads) for threads in (1, 2)),
-        Case("forward", 128, 32, 4096, ("memory", "memory, plain, six unfolds"), threads=1, backward=False),
+        Case("definition_six", 64, 8, 512, (SIX, f"{SIX}, sequential"), rounds=3),
+        *(Case("threads", 128, 32, 4096, ("memory", SIX), threads=threads) for threads in (1, 2)),
+        Case("forward", 128, 32, 4096, ("memory", SIX), threads=1, backward=False),
         *(Case("transformer", 64, 8, time, ("memory transformer", "attention transformer"), rounds=3) for time in (512, 2048, 8192)),
         Case("transformer", 64, 2, 16_384, ("memory transformer", "attention transformer"), rounds=2),
         Case("long", 64, 1, 1_000_000, ("memory",), rounds=2),
+        *_on_a_gpu(),
         Case(SMOKE, 16, 2, 64, ("memory", "memory, sequential"), threads=1, rounds=3),
+    )
+
+
+def _on_a_gpu() -> tuple[Case, ...]:
+    """Those of a GPU: a minute in all on one that has 80 GB, and half of one for the last group, which says what `auto` should take."""
+    gpu = functools.partial(Case, device="cuda")
+    every = ("memory", SIX, "memory, half as many flip-flops", "lstm", "attention", "attention, bfloat16", "linear", "min_gru", "state_space")
+    wide, whole = ("memory", SIX, "lstm", "attention, bfloat16"), ("memory transformer", "attention transformer")
+    ways = ("memory", "memory, basins", SIX, f"{SIX}, basins")
+    return (
+        *(gpu("gpu", 128, batch, time, every, rounds=3) for batch in (8, 64) for time in (1024, 4096)),
+        gpu("gpu", 128, 8, 16_384, every, rounds=2),
+        gpu("gpu", 128, 64, 16_384, every, rounds=2, once=("attention",)),
+        *(gpu("gpu_wide", 256, 32, time, wide, rounds=3) for time in (4096, 8192)),
+        *(gpu("gpu_transformer", 64, 8, time, whole, rounds=3) for time in (2048, 8192)),
+        gpu("gpu_definition", 64, 8, 512, ("memory", "memory, sequential"), rounds=3),
+        gpu("gpu_definition_six", 64, 8, 512, (SIX, f"{SIX}, sequential"), rounds=3, once=(f"{SIX}, sequential",)),
+        gpu("gpu_tiles", 64, 8, 512, ("memory, tiles of 16", "memory, tiles of 16, sequential"), rounds=3),
+        gpu("gpu_long", 64, 1, 1_000_000, ("memory", "memory, basins"), rounds=2),
+        gpu("gpu_long", 256, 1, 1_000_000, ("memory", "memory, basins"), once=("memory", "memory, basins")),
+        # Flip-flops of all sequences: 4, 64 and 1,024.
+        *(gpu("gpu_auto", d, batch, 1024, (*ways, "memory, sequential"), rounds=3, once=("memory, sequential",)) for d, batch in LANES),
+        *(gpu("gpu_auto", d, batch, 16_384, ways, rounds=3) for d, batch in LANES),
+        *(gpu("gpu_auto", d, batch, 131_072, ways, once=ways) for d, batch in LANES),
     )
 
 

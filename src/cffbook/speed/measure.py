@@ -1,16 +1,15 @@
-"""Clocks and memory: all layers of a case in turn in one process, each layer's memory in a process of its own.
+"""Clocks and memory: all layers of a case in turn in one process; on a processor each layer's memory in a process of its own.
 
 Before a clock starts, the layer has to agree with the definition; a case whose agreement is broken is not measured.
 """
 
-import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,11 @@ from cffbook.experiment import facts
 from cffbook.memory import MemoryLayer
 from cffbook.recurrence import unroll_mapped
 from cffbook.results import build as from_values
-from cffbook.speed.cases import Case, build
+from cffbook.speed.cases import FUSED, Case, build
+from cffbook.speed.machine import forget_high_water, high_water, limits, require_device, wait
 from cffbook.training.checkpoint import write_atomically
-from cffbook.training.loop import peak_memory
 
-AGREEMENT = 1e-4  # of float32 gradients over 64 samples, relative to the largest
+AGREEMENT = 1e-4  # of float32 gradients over 64 samples, or 1,024 in chunks of time, relative to the largest
 FEW = 8  # samples that load and compile whatever a pass needs
 
 
@@ -39,10 +38,10 @@ class Comparison:
 
     Args:
         name: of the case.
-        case: the case in full.
+        case: the case in full, without layers that a GPU had no room for: these have no memory and no seconds.
         seconds: wall times of every layer, one for each round, or a single one.
         memory: bytes that one pass took over what the process had before it, for every layer.
-        limits: gates, and operations of a matrix product, per second of one thread, and bytes per second that it copies.
+        limits: gates, and operations of a matrix product, per second of one thread or of the whole GPU, and bytes per second that it copies.
         machine, versions, git, started: circumstances, as in `cffbook.results.Record`.
     """
 
@@ -108,9 +107,11 @@ def check(layer: nn.Module, d_model: int) -> None:
     """
     if not isinstance(layer, MemoryLayer) or layer.backend == "sequential":
         return
-    inputs = torch.randn(2, 64, d_model, generator=torch.Generator().manual_seed(0))
-    results, backend, maps = [], layer.backend, (layer.input_map, layer.output_map)
-    for name, least in (("sequential", None), (backend, None), (backend, 0)):  # the last one as long sequences are run
+    device, backend, maps, results = next(layer.parameters()).device, layer.backend, (layer.input_map, layer.output_map), []
+    # Two chunks of time need a thousand samples. There the fused pass, which is held to the definition, stands for its long loop.
+    definition, samples = (FUSED[device.type], 1024) if backend == "basins" else ("sequential", 64)
+    inputs = torch.randn(2, samples, d_model, generator=torch.Generator().manual_seed(0)).to(device)
+    for name, least in ((definition, None), (backend, None), (backend, 0)):  # the last one as long sequences are run
         layer.backend, x = name, inputs.clone().requires_grad_()
         found = layer(x) if least is None else unroll_mapped(layer.cell, *maps, x, backend=name, least=least)
         if found is None:
@@ -131,9 +132,10 @@ def clocks(case: Case) -> dict[str, list[float]]:
     """
     before = torch.get_num_threads()
     torch.set_num_threads(case.threads)
-    inputs = torch.randn(case.batch, case.time, case.d_model, generator=torch.Generator().manual_seed(0)).requires_grad_(case.backward)
+    inputs = torch.randn(case.batch, case.time, case.d_model, generator=torch.Generator().manual_seed(0))
+    inputs = inputs.to(case.device).requires_grad_(case.backward)
     few = inputs.detach()[:, :FEW].requires_grad_(case.backward)
-    models = {name: build(name, case.d_model) for name in case.layers}
+    models = {name: build(name, case.d_model, device=case.device) for name in case.layers}
     seconds: dict[str, list[float]] = {name: [] for name in models}
     try:
         for layer in models.values():
@@ -143,8 +145,10 @@ def clocks(case: Case) -> dict[str, list[float]]:
                 if name in case.once and seconds[name]:
                     continue
                 step(layer, few if name in case.once else inputs, case.backward)
+                wait(case.device)
                 start = time.perf_counter()
                 step(layer, inputs, case.backward)
+                wait(case.device)
                 seconds[name].append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
@@ -152,15 +156,15 @@ def clocks(case: Case) -> dict[str, list[float]]:
 
 
 def memory_of_a_pass(case: Case, name: str) -> int | None:
-    """Bytes that this process needs for a pass of a layer beyond what it has before; call it in a fresh process."""
+    """Bytes that a pass of a layer needs beyond what is there before: of a GPU, or of this process, which then has to be a fresh one."""
     torch.set_num_threads(case.threads)
-    layer = build(name, case.d_model)
-    step(layer, torch.randn(case.batch, FEW, case.d_model).requires_grad_(case.backward), case.backward)
-    inputs = torch.randn(case.batch, case.time, case.d_model).requires_grad_(case.backward)
-    forget_high_water()
-    before = high_water()
+    layer = build(name, case.d_model, device=case.device)
+    step(layer, torch.randn(case.batch, FEW, case.d_model, device=case.device).requires_grad_(case.backward), case.backward)
+    inputs = torch.randn(case.batch, case.time, case.d_model, device=case.device).requires_grad_(case.backward)
+    forget_high_water(case.device)
+    before = high_water(case.device)
     step(layer, inputs, case.backward)
-    after = high_water()
+    after = high_water(case.device)
     return None if before is None or after is None else after - before
 
 
@@ -193,31 +197,16 @@ def kept(layer: nn.Module, inputs: Tensor) -> int:
     return left
 
 
-def forget_high_water() -> None:
-    """Let `high_water` begin at what is resident now: loading and compiling may have needed more than the pass will.
-
-    Where the system cannot forget, a pass shows only what it needs beyond all that came before.
-    """
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def high_water() -> int | None:
-    """The most bytes that this process has had resident; None where the system does not say.
-
-    Linux's getrusage counts what the parent had before it started this process, /proc does not.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return peak_memory(torch.device("cpu"))
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
 def memories(case: Case) -> dict[str, int | None]:
-    """`memory_of_a_pass` of every layer, each in a fresh process."""
+    """`memory_of_a_pass` of every layer, None where there is no room; on a processor each in a fresh process."""
     found = {}
     for name in case.layers:
+        if case.device == "cuda":
+            try:
+                found[name] = memory_of_a_pass(case, name)
+            except torch.OutOfMemoryError:
+                found[name] = None
+            continue
         command = [sys.executable, "-m", "cffbook.speed", "--memory", name, "--case", case.name]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         # A process that the system has ended for its memory leaves none to report.
@@ -225,36 +214,30 @@ def memories(case: Case) -> dict[str, int | None]:
     return found
 
 
-def limits() -> dict[str, float]:
-    """What one thread of this machine can do at most a second: gates of single numbers, operations of a matrix product, bytes copied."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    small, square, large = torch.linspace(-3, 3, 4096), torch.ones(1024, 1024), torch.zeros(1 << 25)
-    target, product, copied = torch.empty_like(small), torch.empty_like(square), torch.empty_like(large)
-    try:
-        gates = min(_timed(lambda: [torch.sigmoid(small, out=target) for _ in range(200)]) for _ in range(5)) / (200 * len(small))
-        operations = min(_timed(lambda: torch.mm(square, square, out=product)) for _ in range(5)) / (2 * 1024**3)
-        copies = min(_timed(lambda: copied.copy_(large)) for _ in range(5)) / (large.nbytes * 2)
-    finally:
-        torch.set_num_threads(before)
-    return {"gates_per_second": 1 / gates, "operations_per_second": 1 / operations, "bytes_per_second": 1 / copies}
+def fitting(case: Case, taken: Mapping[str, int | None]) -> Case:
+    """The case with the layers alone that a GPU has room for, by what they have taken.
 
-
-def _timed(call) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    Raises:
+        RuntimeError: the first one has none, by which all others are divided.
+    """
+    if case.device == "cpu":  # where the system may not tell
+        return case
+    layers = tuple(layer for layer in case.layers if taken[layer] is not None)
+    if case.layers[0] not in layers:
+        raise RuntimeError(f"expected {case.layers[0]!r} to fit into the memory of the GPU, got none left in {case.name}: choose a smaller case")
+    return replace(case, layers=layers, once=tuple(layer for layer in case.once if layer in layers))
 
 
 def run(case: Case) -> Comparison:
     """Measure a case.
 
     Raises:
-        RuntimeError: a layer does not agree with the definition.
+        RuntimeError: a layer does not agree with the definition, there is no GPU for the case, or none that has room for its first layer.
     """
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    told, taken = json.loads(json.dumps(asdict(case))), memories(case)  # in processes of their own, while this one has little yet
+    require_device(case.device)
+    started, taken = datetime.now(UTC).isoformat(timespec="seconds"), memories(case)  # while this process has little yet
+    case = fitting(case, taken)
     return Comparison(
-        name=case.name, case=told, seconds=clocks(case), memory=taken, limits=limits(), machine=facts.machine(torch.device("cpu")),
-        versions=facts.versions(), git=facts.commit(), started=started,
+        name=case.name, case=json.loads(json.dumps(asdict(case))), seconds=clocks(case), memory=taken, limits=limits(case.device),
+        machine=facts.machine(torch.device(case.device)), versions=facts.versions(), git=facts.commit(), started=started,
     )  # fmt: skip
