@@ -63,7 +63,7 @@ def everything(cell: FlipFlop, run, inputs: Tensor, potential: Tensor, elapsed: 
     given = {name: value.clone().requires_grad_() for name, value in given.items()}
     potentials, last = run(cell, *given.values(), lengths)
     numbers = torch.Generator().manual_seed(1)
-    total = sum((each * torch.randn(each.shape, generator=numbers).to(each.dtype)).sum() for each in (potentials, last))
+    total = sum((each * torch.randn(each.shape, generator=numbers).to(each)).sum() for each in (potentials, last))
     named = given | dict(cell.named_parameters())
     gradients = torch.autograd.grad(total, named.values(), materialize_grads=True)
     return {"potentials": potentials.detach(), "last": last.detach()} | {f"d {name}": value for name, value in zip(named, gradients, strict=True)}

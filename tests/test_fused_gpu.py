@@ -14,7 +14,7 @@ import gpu_cases
 import pytest
 import torch
 
-from cffbook import FlipFlop, RungeKutta4, unroll
+from cffbook import FlipFlop, MemoryLayer, RungeKutta4, unroll
 from cffbook.recurrence.choice import choose
 
 triton = pytest.importorskip("triton", reason="needs the extra 'gpu'")
@@ -102,6 +102,20 @@ def test_nearly_all_of_a_tile_of_16_fits_into_registers(back: bool, tmp_path: Pa
 @needs_a_gpu
 def test_auto_takes_it_on_a_gpu() -> None:
     assert choose(FlipFlop(2).cuda(), torch.zeros(1, 2, 2, 2, device="cuda")) == "fused_gpu"
+
+
+@needs_a_gpu
+def test_once_the_lengths_are_checked_a_pass_waits_for_nothing() -> None:
+    layer, x, lengths = MemoryLayer(8, 8, bidirectional=True).cuda(), torch.randn(3, 9, 8, device="cuda"), torch.tensor([9, 4, 0], device="cuda")
+    layer(x, lengths=lengths)[0].sum().backward()
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        layer(x, lengths=lengths)[0].sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    lengths[0] = 10
+    with pytest.raises(ValueError, match="between 0 and the 9 samples given, got 0 to 10"):
+        layer(x, lengths=lengths)
 
 
 def test_auto_leaves_the_cpu_to_the_backends_of_the_cpu() -> None:

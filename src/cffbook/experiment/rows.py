@@ -26,7 +26,8 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     """Options of the data and budget for every (task, tier).
 
     ``smoke`` takes seconds and shows only that the line works; ``cpu`` at most a quarter of an hour on two cores, of the
-    arena's tasks minutes, so that one core makes their whole table in some hours; ``gpu`` is meant for one GPU; ``full`` is the published
+    arena's tasks minutes, so that one core makes their whole table in some hours; ``gpu`` minutes on one large GPU, with four
+    blocks in place of two, and of ListOps with as many expressions as the published runs see; ``full`` is the published
     budget, or the literature's length for the probes. Retrieval is on the rebuilt pairs, called so, but for ``full``, which
     needs the arena's own. Path-X below ``full`` shows that the length can be run, and no accuracy.
     """
@@ -35,12 +36,12 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     return {
         ("listops", "smoke"): ({"minimum": 10, "maximum": 40, **few}, replace(smoke, bucket=4)),
         ("listops", "cpu"): ({"train": 20_000, "valid": 500, "test": 2_000}, _short(steps=300, bucket=20)),
-        ("listops", "gpu"): ({"train": 20_000}, Recipe(steps=5_000, batch=32, eval_every=250, warmup=250, bucket=20)),
+        ("listops", "gpu"): ({"train": 96_000}, _large(steps=1_250, looks=5, bucket=20)),
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
         **_arena(few, smoke), **probes(few, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
         ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, _short(steps=1_200, looks=4)),
-        ("image", "gpu"): ({}, Recipe(steps=10_000, batch=64, eval_every=500, warmup=500)),
+        ("image", "gpu"): ({"protocol": "s4"}, _large(steps=3_500, looks=7)),
         ("image", "full"): ({}, published(steps=35_000, batch=256)),
     }
 
@@ -52,15 +53,15 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
     return {
         ("text", "smoke"): ({"length": 64, **few}, replace(smoke, bucket=4)),
         ("text", "cpu"): ({"length": 1_024, **looked_at}, _short(steps=1_200, looks=4, bucket=20)),
-        ("text", "gpu"): ({"length": 4_096}, Recipe(steps=5_000, batch=32, eval_every=500, warmup=500, bucket=20)),
+        ("text", "gpu"): ({"length": 4_096}, _large(steps=800, looks=4, bucket=20)),
         ("text", "full"): ({}, published(steps=20_000, batch=32)),
         ("retrieval", "smoke"): ({**pairs, "length": 48, **few}, replace(smoke, batch=8, bucket=4)),
         ("retrieval", "cpu"): ({**pairs, "length": 512, **looked_at}, _short(steps=1_200, looks=4)),
-        ("retrieval", "gpu"): ({**pairs, "length": 4_000}, Recipe(steps=5_000, batch=32, eval_every=500, warmup=500)),
+        ("retrieval", "gpu"): ({**pairs, "length": 4_000}, _large(steps=800, looks=4)),
         ("retrieval", "full"): ({}, published(steps=30_000, batch=32)),
         ("pathfinder", "smoke"): ({"difficulty": "easy", **few}, replace(smoke, batch=4)),
         ("pathfinder", "cpu"): ({"protocol": "s4", "difficulty": "easy", "train": 10_000, **looked_at}, _short(steps=200)),
-        ("pathfinder", "gpu"): ({}, Recipe(steps=20_000, batch=64, eval_every=1_000, warmup=1_000)),
+        ("pathfinder", "gpu"): ({"protocol": "s4"}, _large(steps=10_000, looks=20)),
         ("pathfinder", "full"): ({}, published(steps=62_400, batch=256)),
         ("pathx", "smoke"): ({"train": 2, "valid": 1, "test": 1}, Recipe(steps=1, batch=1, eval_every=1, warmup=0)),
         ("pathx", "cpu"): ({"train": 256, "valid": 32, "test": 32}, Recipe(steps=20, batch=2, eval_every=10, warmup=2)),
@@ -72,6 +73,12 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
 def _short(steps: int, looks: int = 2, bucket: int = 0) -> Recipe:
     """Budget of the arena's tasks at tier ``cpu``: many small updates, looked at a few times, the last time at the end."""
     return Recipe(steps=steps, batch=8, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0, eval_batch=64)
+
+
+def _large(steps: int, looks: int, bucket: int = 0) -> Recipe:
+    """Budget of the arena's tasks at tier ``gpu``: large updates with short products, as many as a GPU makes in minutes."""
+    return Recipe(steps=steps, batch=128, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0,
+                  precision="bfloat16")  # fmt: skip
 
 
 def published(steps: int, batch: int) -> Recipe:
@@ -91,17 +98,17 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
     options, recipe = budgets[task, tier]
     if tier == "full" and task in ARENA and rate == ATTENTION_RATE:
         rate = PUBLISHED_RATE
-    short = tier == "cpu" and task in ARENA and task != "pathx"
+    brief = tier in ("cpu", "gpu") and task in ARENA and task != "pathx"
     # A thousand updates of eight are too few to overfit, and drawing what drops out takes a processor a third of its time.
     # ListOps is read at its root, where both directions meet, as the arena's own configuration reads it at a first token.
-    pooling = "first" if short and task == "listops" else "mean"
-    body = Body(d_model=64, layers=2, d_ff=128, dropout=0.0 if short else 0.1, standardise=short and pooling == "mean",
-                spread=0.2 if short else None)  # fmt: skip
+    pooling = "first" if brief and task == "listops" else "mean"
+    body = Body(d_model=64, layers=4 if brief and tier == "gpu" else 2, d_ff=128, dropout=0.0 if brief and tier == "cpu" else 0.1,
+                standardise=brief and pooling == "mean", spread=0.2 if brief else None)  # fmt: skip
     if task in HELD:
         # A mean over time would add numbers up without a memory, and a layer that runs backwards would see the marks the other way.
         body, pooling = Body(d_model=32, layers=1, d_ff=64) if task == "adding" else Body(d_model=32, layers=2, d_ff=128), "last"
         rate = HELD_RATE if mixer == "memory" else rate
-    if short and pooling == "mean":
+    if brief and pooling == "mean":
         rate = SHORT_ATTENTION_RATE if rate == ATTENTION_RATE else rate
     told = MixerOptions(causal=task in HELD and can_be_causal(mixer))
     return Settings(task, row, mixer, replace(recipe, learning_rate=rate), seed, tier, options, body, told, pooling)
@@ -119,8 +126,9 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
 
 
 def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """The memory layer with independent steered CFFs, one potential read out, half of them backwards in time."""
-    return remembering(task, tier, seed, "memory")
+    """The memory layer with 32 independent steered CFFs, one potential read out, half of them backwards in time; 64 on a GPU."""
+    wide = {"flip_flops": 64} if tier == "gpu" and task in ARENA else {}  # still with fewer parameters than attention
+    return remembering(task, tier, seed, "memory", **wide)
 
 
 def memory_both(task: str, tier: str = "cpu", seed: int = 0) -> Settings:

@@ -29,9 +29,12 @@ def as_potential(potential: Tensor | None, batch: int, state_shape: tuple[int, .
 
 def as_elapsed(elapsed: Tensor | float, batch: int, time: int, state_shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Elapsed times `(batch or 1, time or 1, ...)`, ready to broadcast against `(batch, time, *state_shape)`."""
-    value = torch.as_tensor(elapsed, dtype=like.dtype, device=like.device)
+    value = torch.as_tensor(elapsed, dtype=like.dtype)
     if not bool(torch.isfinite(value).all()) or bool((value < 0).any()):
         raise ValueError("elapsed must be finite and at least 0, got a negative, infinite or NaN time: give times since the last sample")
+    if value.dim() == 0 and not torch.is_tensor(elapsed):  # a GPU writes a number by itself: a copy would wait for all that it has to do
+        return like.new_full((1, 1, *(1 for _ in state_shape)), float(value))
+    value = value.to(like.device)
     if value.dim() == 0:
         return value.reshape(1, 1, *(1 for _ in state_shape))
     if value.dim() == 1 and value.shape[0] == batch:
@@ -48,20 +51,26 @@ def as_elapsed(elapsed: Tensor | float, batch: int, time: int, state_shape: tupl
 
 
 def as_lengths(lengths: Tensor | None, batch: int, time: int, device: torch.device) -> Tensor | None:
-    """Lengths `(batch,)` as int64, or None when every sample is real."""
+    """Lengths `(batch,)` as int64, or None when every sample is real.
+
+    Their values are looked at once for each tensor: every look waits for all that a GPU has still to do.
+    """
     if lengths is None:
         return None
     lengths = torch.as_tensor(lengths, device=device)
+    seen = (batch, time, lengths._version) if lengths.is_cuda else None
+    if seen is not None and getattr(lengths, "_cffbook_seen", None) == seen:
+        return lengths.long()
     if tuple(lengths.shape) != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ValueError(
             f"lengths must be {batch} integers, one for each sequence, got shape {tuple(lengths.shape)} of {lengths.dtype}: "
             "for a mask (batch, time) pass mask.sum(1)"
         )
-    if batch and (int(lengths.min()) < 0 or int(lengths.max()) > time):
-        raise ValueError(
-            f"lengths must lie between 0 and the {time} samples given, got {int(lengths.min())} to {int(lengths.max())}: "
-            "count the real samples of each sequence"
-        )
+    least, most = torch.stack(lengths.aminmax()).tolist() if batch else (0, 0)
+    if least < 0 or most > time:
+        raise ValueError(f"lengths must lie between 0 and the {time} samples given, got {least} to {most}: count the real samples of each sequence")
+    if seen is not None:
+        lengths._cffbook_seen = seen
     return lengths.long()
 
 
