@@ -22,6 +22,11 @@ STYLES = {
     "linear": ("linear attention", "#56B4E9", "dash", "square"),
     "min_gru": ("minGRU", "#CC79A7", "dot", "diamond"), "state_space": ("diagonal state space", GREY, "dash", "triangle-up"),
     "ncps LTC": ("LTC of ncps", GREY, "solid", "x"),
+    "memory, sequential": ("memory layer, its definition's loop", GREY, "dot", "x"),
+    f"{PROPOSAL}, sequential": ("memory layer, plain, six unfolds, its definition's loop", GREY, "dot", "cross"),
+    "memory, tiles of 16": ("memory layer in tiles of 16", GOOD, "solid", "circle"),
+    "memory, tiles of 16, sequential": ("memory layer in tiles of 16, its definition's loop", GREY, "dash", "cross"),
+    "memory, basins": ("memory layer, two basins", OTHER, "solid", "diamond"),
     "memory transformer": ("transformer with memory", OURS, "solid", "circle"),
     "attention transformer": ("transformer with attention", OTHER, "solid", "circle"),
 }  # fmt: skip
