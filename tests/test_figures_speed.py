@@ -49,6 +49,15 @@ def test_whole_transformers_are_drawn_when_their_group_is_asked_for():
     assert found == {"transformer with memory": ([512, 16384], [125.0, 500.0]), "transformer with attention": ([512, 16384], [125.0, 500.0])}
 
 
+def test_cases_of_one_length_are_told_apart_by_their_batch():
+    drawn = [comparison(f"gpu-d128-b{batch}-t{time}-train-2", {"memory": batch / 8}) for batch in (8, 64) for time in (1024, 4096)]
+    for batch in (8, 64):
+        assert lines(figures.over_time(drawn, group="gpu", batch=batch))["memory layer"] == ([1024, 4096], [125.0, 125.0])
+    assert "attention in bfloat16" in lines(figures.over_time(drawn, group="gpu", batch=8))
+    with pytest.raises(ValueError, match="mix comparisons of one length, got several in 'gpu': choose a batch"):
+        figures.over_time(drawn, group="gpu")
+
+
 def test_comparisons_that_must_not_stand_in_one_figure_and_unknown_quantities_are_refused():
     one = comparison(SHORT)
     other = comparison(LONG)

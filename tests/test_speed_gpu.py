@@ -13,7 +13,7 @@ from cffbook.memory import MemoryLayer
 from cffbook.recurrence import basins
 from cffbook.speed import __main__ as command
 from cffbook.speed import machine, measure
-from cffbook.speed.cases import layers
+from cffbook.speed.cases import ALONE, layers
 
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SMALL = speed.Case("gpu", 16, 2, 64, ("memory", "memory, sequential", "lstm"), rounds=2, device="cuda")
@@ -36,6 +36,7 @@ def test_every_memory_layer_of_a_case_of_a_gpu_runs_on_the_backend_of_its_name_a
             model = layers("cuda")[name](16)
             assert {each.backend for each in model.modules() if isinstance(each, MemoryLayer)} <= {expected}
             assert ("memory" in name) == any(isinstance(each, MemoryLayer) for each in model.modules())
+    assert layers("cuda")[ALONE](16).backend == "fused_gpu"
 
 
 def test_a_layer_has_the_same_weights_on_every_device():

@@ -18,22 +18,29 @@ STYLES = {
     "memory": ("memory layer", OURS, "solid", "circle"), PROPOSAL: ("memory layer, plain, six unfolds", SMALL, "solid", "diamond"),
     HALF: ("memory layer, half as many flip-flops", OURS, "dash", "diamond"),
     "lstm": ("LSTM", GOOD, "solid", "square"), "gru": ("GRU", "#CC79A7", "solid", "triangle-up"),
-    "attention": ("attention", OTHER, "solid", "circle"), "linear": ("linear attention", "#56B4E9", "dash", "square"),
+    "attention": ("attention", OTHER, "solid", "circle"), "attention, bfloat16": ("attention in bfloat16", OTHER, "dot", "circle-open"),
+    "linear": ("linear attention", "#56B4E9", "dash", "square"),
     "min_gru": ("minGRU", "#CC79A7", "dot", "diamond"), "state_space": ("diagonal state space", GREY, "dash", "triangle-up"),
     "ncps LTC": ("LTC of ncps", GREY, "solid", "x"),
+    "memory, sequential": ("memory layer, its definition's loop", GREY, "dot", "x"),
+    f"{PROPOSAL}, sequential": ("memory layer, plain, six unfolds, its definition's loop", GREY, "dot", "cross"),
+    "memory, tiles of 16": ("memory layer in tiles of 16", GOOD, "solid", "circle"),
+    "memory, tiles of 16, sequential": ("memory layer in tiles of 16, its definition's loop", GREY, "dash", "cross"),
+    "memory, basins": ("memory layer, two basins", OTHER, "solid", "diamond"),
     "memory transformer": ("transformer with memory", OURS, "solid", "circle"),
     "attention transformer": ("transformer with attention", OTHER, "solid", "circle"),
 }  # fmt: skip
 QUANTITIES = {"seconds": ("milliseconds a sequence", 1e3), "memory": ("MiB a sequence", 1 / 2**20)}
 
 
-def over_time(comparisons: Sequence[Comparison], quantity: str = "seconds", group: str = "time") -> "Figure":
+def over_time(comparisons: Sequence[Comparison], quantity: str = "seconds", group: str = "time", batch: int | None = None) -> "Figure":
     """Time or memory of a pass over the length of its sequences, one line for each layer; both axes are logarithmic.
 
     Args:
         comparisons: any; those of the group are drawn, all values for one sequence of the batch.
         quantity: ``seconds`` or ``memory``.
         group: of the cases; they have to agree in all but batch, time, layers and rounds.
+        batch: of the cases; None takes all, if there is one for each length.
 
     Raises:
         ImportError: plotly is not installed.
@@ -41,7 +48,9 @@ def over_time(comparisons: Sequence[Comparison], quantity: str = "seconds", grou
     """
     if quantity not in QUANTITIES:
         raise ValueError(f"unknown quantity {quantity!r}: choose one of {', '.join(QUANTITIES)}")
-    shown = sorted((each for each in comparisons if each.case["group"] == group), key=lambda each: each.case["time"])
+    shown = sorted((each for each in comparisons if each.case["group"] == group and batch in (None, each.case["batch"])), key=_length)
+    if len({_length(each) for each in shown}) < len(shown):
+        raise ValueError(f"one figure would mix comparisons of one length, got several in {group!r}: choose a batch")
     for name in ("d_model", "threads", "backward"):
         if len({each.case[name] for each in shown}) > 1:
             raise ValueError(f"one figure would mix comparisons that differ in {name}: choose those of one value")
@@ -54,10 +63,14 @@ def over_time(comparisons: Sequence[Comparison], quantity: str = "seconds", grou
             name=name, mode="lines+markers", line={"color": colour, "dash": dash, "width": 2.5}, marker={"symbol": symbol, "size": 9},
             hovertemplate=f"{name}, %{{x:,}} samples: %{{y:,.4~g}} {title}, %{{customdata}}<extra></extra>",
         )  # fmt: skip
-    times = [each.case["time"] for each in shown]
+    times = [_length(each) for each in shown]
     figure.update_xaxes(title="samples of a sequence", type="log", tickvals=times, ticktext=[f"{time:,}" for time in times])
     figure.update_yaxes(title=title, type="log", dtick=1)
     return _dress(figure, bool(shown))
+
+
+def _length(found: Comparison) -> int:
+    return found.case["time"]
 
 
 def _point(found: Comparison, layer: str, quantity: str) -> tuple[float, str] | None:

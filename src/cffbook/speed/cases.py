@@ -13,6 +13,7 @@ from cffbook._optional import require
 from cffbook.acceleration import accelerate
 from cffbook.flipflop import FlipFlop, NearCritical
 from cffbook.memory import MemoryLayer
+from cffbook.recurrence import unroll
 from cffbook.solver import SemiImplicitEuler
 from cffbook.training.checks import check_known
 from cffbook.transformer import Body, Encoder
@@ -21,6 +22,7 @@ from cffbook.wiring import tiles
 SMOKE = "smoke"  # shows in seconds that the line works, and nothing about speed
 FUSED = {"cpu": "fused_cpu", "cuda": "fused_gpu"}  # the backend of the memory layers of each device, unless they are called otherwise
 SIX = "memory, plain, six unfolds"
+ALONE = "flip-flops alone, plain, six unfolds"
 LANES = ((4, 1), (64, 1), (64, 16))  # width, which is the number of flip-flops, and batch of what `auto` is to choose for
 
 
@@ -65,11 +67,19 @@ class Case:
         return f"{self.group}-d{self.d_model}-b{self.batch}-t{self.time}-{kind}-{self.threads}"
 
 
-def memory(d: int, pairs: int, backend: str, plain: bool = False, tile: int = 0) -> MemoryLayer:
-    """A memory layer whose backend is named, so that nothing else can run: the layer's default flip-flop, or the proposal's plain one."""
-    scheme, kind, unfolds = ("shared", "plain", 6) if plain else ("set_reset", "steered", 1)
-    flip_flops = FlipFlop(pairs, scheme, kind, solver=SemiImplicitEuler(unfolds), init=NearCritical())
-    return MemoryLayer(d, flip_flops, tiles(pairs, tile) if tile else None, backend=backend)
+def plain(pairs: int) -> FlipFlop:
+    """The proposal's own flip-flops, with six unfolds."""
+    return FlipFlop(pairs, "shared", "plain", solver=SemiImplicitEuler(6), init=NearCritical())
+
+
+def steered(pairs: int) -> FlipFlop:
+    """The memory layer's default ones."""
+    return FlipFlop(pairs, "set_reset", "steered", solver=SemiImplicitEuler(1), init=NearCritical())
+
+
+def memory(d: int, flip_flops: FlipFlop, backend: str, tile: int = 0) -> MemoryLayer:
+    """A memory layer whose backend is named, so that nothing else can run; coupled inside tiles of a size if that is not 0."""
+    return MemoryLayer(d, flip_flops, tiles(flip_flops.pairs, tile) if tile else None, backend=backend)
 
 
 def mixer(name: str) -> Callable[[int], nn.Module]:
@@ -103,6 +113,18 @@ def encoder(name: str, backend: str) -> Callable[[int], nn.Module]:
     return make
 
 
+class Alone(nn.Module):
+    """Plain flip-flops of six unfolds without the maps around them: one for each of their inputs, one pass over time."""
+
+    def __init__(self, pairs: int, backend: str):
+        super().__init__()
+        self.cell, self.backend = plain(pairs), backend
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs `(batch, time, pairs)` and the last potentials."""
+        return unroll(self.cell, inputs, backend=self.backend, first=True)
+
+
 class Shortened(nn.Module):
     """A layer whose products are in bfloat16 under autocast, as attention is used on a GPU: what flash attention needs."""
 
@@ -120,13 +142,14 @@ def layers(device: str = "cpu") -> Mapping[str, Callable[[int], nn.Module]]:
     """Layers by name; each is made from its width and called with `(batch, time, width)`."""
     fused = FUSED[device]
     return {
-        "memory": lambda d: memory(d, d, fused), SIX: lambda d: memory(d, d, fused, plain=True),
-        "memory, half as many flip-flops": lambda d: memory(d, d // 2, fused),  # as in the evaluation's rows
-        "memory, as many neurons, six unfolds": lambda d: memory(d, d // 2, fused, plain=True),
-        "memory, sequential": lambda d: memory(d, d, "sequential"), f"{SIX}, sequential": lambda d: memory(d, d, "sequential", plain=True),
-        "memory, basins": lambda d: memory(d, d, "basins"), f"{SIX}, basins": lambda d: memory(d, d, "basins", plain=True),
-        "memory, tiles of 16": lambda d: memory(d, d, fused, tile=16),
-        "memory, tiles of 16, sequential": lambda d: memory(d, d, "sequential", tile=16),
+        "memory": lambda d: memory(d, steered(d), fused), SIX: lambda d: memory(d, plain(d), fused),
+        "memory, half as many flip-flops": lambda d: memory(d, steered(d // 2), fused),  # as in the evaluation's rows
+        "memory, as many neurons, six unfolds": lambda d: memory(d, plain(d // 2), fused),
+        "memory, sequential": lambda d: memory(d, steered(d), "sequential"),
+        f"{SIX}, sequential": lambda d: memory(d, plain(d), "sequential"), ALONE: lambda d: Alone(d, fused),
+        "memory, basins": lambda d: memory(d, steered(d), "basins"), f"{SIX}, basins": lambda d: memory(d, plain(d), "basins"),
+        "memory, tiles of 16": lambda d: memory(d, steered(d), fused, 16),
+        "memory, tiles of 16, sequential": lambda d: memory(d, steered(d), "sequential", 16),
         "lstm": lambda d: nn.LSTM(d, d, batch_first=True), "gru": lambda d: nn.GRU(d, d, batch_first=True),
         "attention": mixer("attention"), "attention, bfloat16": lambda d: Shortened(mixer("attention")(d)),
         "linear": mixer("linear"), "min_gru": mixer("min_gru"), "state_space": mixer("state_space"),
@@ -174,7 +197,7 @@ def _on_a_gpu() -> tuple[Case, ...]:
     """Those of a GPU: a minute in all on one that has 80 GB, and half of one for the last group, which says what `auto` should take."""
     gpu = functools.partial(Case, device="cuda")
     every = ("memory", SIX, "memory, half as many flip-flops", "lstm", "attention", "attention, bfloat16", "linear", "min_gru", "state_space")
-    wide, whole = ("memory", SIX, "lstm", "attention, bfloat16"), ("memory transformer", "attention transformer")
+    wide, whole = ("memory", SIX, ALONE, "lstm", "attention, bfloat16"), ("memory transformer", "attention transformer")
     ways = ("memory", "memory, basins", SIX, f"{SIX}, basins")
     return (
         *(gpu("gpu", 128, batch, time, every, rounds=3) for batch in (8, 64) for time in (1024, 4096)),
@@ -185,8 +208,8 @@ def _on_a_gpu() -> tuple[Case, ...]:
         gpu("gpu_definition", 64, 8, 512, ("memory", "memory, sequential"), rounds=3),
         gpu("gpu_definition_six", 64, 8, 512, (SIX, f"{SIX}, sequential"), rounds=3, once=(f"{SIX}, sequential",)),
         gpu("gpu_tiles", 64, 8, 512, ("memory, tiles of 16", "memory, tiles of 16, sequential"), rounds=3),
-        gpu("gpu_long", 64, 1, 1_000_000, ("memory", "memory, basins"), rounds=2),
-        gpu("gpu_long", 256, 1, 1_000_000, ("memory", "memory, basins"), once=("memory", "memory, basins")),
+        gpu("gpu_long", 64, 1, 1_000_000, ("memory, basins", "memory"), rounds=2),
+        gpu("gpu_long", 256, 1, 1_000_000, ("memory, basins", "memory"), once=("memory, basins", "memory")),
         # Flip-flops of all sequences: 4, 64 and 1,024.
         *(gpu("gpu_auto", d, batch, 1024, (*ways, "memory, sequential"), rounds=3, once=("memory, sequential",)) for d, batch in LANES),
         *(gpu("gpu_auto", d, batch, 16_384, ways, rounds=3) for d, batch in LANES),
