@@ -42,10 +42,13 @@ class Fastest(NamedTuple):
 
 
 # Forward and backward on two cores with AVX-512, 1 and 6 unfolds: at 4 lanes and 16,384 samples the two basins take 84 and 26 % of
-# the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes.
+# the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes. The rows of a GPU are
+# those of the records of the group "gpu_auto" of `cffbook.speed`; there two basins need up to three times the memory of one pass.
 TABLE = (
     Fastest("cpu", 4, 16_384, "basins"),
     Fastest("cpu", math.inf, 1, "fused_cpu"),
+    Fastest("cuda", 4, 16_384, "basins"),
+    Fastest("cuda", 1024, 131_072, "basins"),
     Fastest("cuda", math.inf, 1, "fused_gpu"),
 )
 
@@ -72,7 +75,7 @@ def find(name: str) -> ModuleType:
 def choose(cell, inputs: Tensor) -> str:
     """The backend that `auto` takes for this cell, device and size by `TABLE`: a row's backend where it runs, else the definition.
 
-    On a GPU nothing has been measured. What was taken is logged at level DEBUG under "cffbook.recurrence".
+    What was taken is logged at level DEBUG under "cffbook.recurrence".
     """
     lanes, samples = inputs.shape[0] * (cell.state_shape[0] if len(cell.state_shape) > 1 else 1), inputs.shape[1]
     fitting = (row for row in TABLE if row.device == inputs.device.type and lanes <= row.most_lanes and samples >= row.least_samples)
