@@ -24,6 +24,8 @@ SETTINGS = [
     ("steep", 7, 7, 1, "set_reset", "steered", 0, 2, "neuron", False, torch.float64),
     ("slow", 1, 1, 70, "set_reset", "steered", -1, 1, "sample", False, torch.float32),  # longer than FLUSH
     ("latch", 3, 4, 66, "set_reset", "plain", -1, 1, "one", True, torch.float64),
+    ("latch", 3, 2, 3, "shared", "steered", -1, 1, "own", False, torch.float64),  # shorter than samples are loaded ahead
+    ("scattered", 2, 3, 13, "set_reset", "steered", 1, 1, "sequence", True, torch.float64),
     ("latch", 4, 2, 4, "shared", "plain", 1, 9, "sample", True, torch.float64),  # more than MANY unfolds
     ("scattered", 3, 3, 5, "set_reset", "steered", -1, 8, "neuron", True, torch.float32),
     ("slow", 64, 1, 2, "set_reset", "steered", -1, 4, "sequence", True, torch.float64),

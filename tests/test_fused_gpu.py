@@ -82,7 +82,9 @@ def spilled(kernel, warps: int, constants: dict[str, object], folder: Path) -> i
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter does not compile")
-@pytest.mark.parametrize(("back", "unfolds", "steered"), [(False, 6, True), (True, 1, True), (True, 2, True), (True, 6, False)])
+@pytest.mark.parametrize(
+    ("back", "unfolds", "steered"), [(False, 1, True), (False, 6, True), (True, 1, True), (True, 2, True), (True, 6, False)]
+)
 def test_all_of_a_lane_fits_into_registers(back, unfolds, steered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel, constants = (pairs_backward.backward, BACK) if back else (pairs_forward.forward, {})

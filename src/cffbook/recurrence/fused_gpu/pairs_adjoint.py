@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 from cffbook.recurrence.forms import PAIR_VALUES
-from cffbook.recurrence.fused_gpu.arithmetic import derivative, inverse, odds, tl, triton
+from cffbook.recurrence.fused_gpu.arithmetic import derivative, finite, inverse, odds, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_forward import UNROLLED, advance_both, sense, weigh
 
 SENSORY = PAIR_VALUES[11:14]  # values of the sensory gate, which is computed once a sample
@@ -119,7 +119,7 @@ def back_unfolds(a, b, found, sample, after_a, after_b, s_a, s_b, kept, total,
 @triton.jit
 def back_sense(of, sums, u, given, FAST: tl.constexpr):
     """The adjoint of a sensory gate: the gradient of the input line, and the new sums."""
-    away = u - of.sensory_half_activation
+    away = finite(u) - of.sensory_half_activation
     s = inverse(odds(of.sensory_slope, away, FAST), FAST)
     dz = given * of.sensory_conductance * derivative(of.sensory_slope, away, s)
     back = dz * of.sensory_slope

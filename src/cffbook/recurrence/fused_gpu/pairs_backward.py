@@ -9,10 +9,11 @@ Source: eq. ltc-step, differentiated.
 from cffbook.recurrence.forms import PAIR_VALUES
 from cffbook.recurrence.fused_gpu.arithmetic import SIZES, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_adjoint import Adjoint, Sample, SensorySums, Sums, back_sample
-from cffbook.recurrence.fused_gpu.pairs_forward import load_lines, load_times, load_values, place_lanes
+from cffbook.recurrence.fused_gpu.pairs_forward import load_line, load_times, load_values, opposite, place_lanes
 
 SUMS = tl.constexpr(2 * len(PAIR_VALUES))  # of a lane
 FLUSH = tl.constexpr(64)  # samples after which sums in the kernel's precision go into float64
+STAGES = tl.constexpr(4)  # samples under way at a time: a load from memory takes longer than one or two
 
 
 @triton.jit
@@ -25,20 +26,25 @@ def begin(v_a, v_b, time_a, time_b):
 
 
 @triton.jit
-def load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, t, pairs, time_stride, side_stride,
-                UNFOLDS: tl.constexpr, SHARED: tl.constexpr, STEADY: tl.constexpr, BOTH: tl.constexpr):  # fmt: skip
-    """What the adjoint of sample `t` needs; the gradient of neuron b's potential is 0 unless BOTH, and h stays when STEADY."""
-    here, before = at.first + t.to(tl.int64) * pairs, at.first + tl.maximum(t - 1, 0).to(tl.int64) * pairs
-    u_a, u_b = load_lines(lines, here, SHARED)
-    v_a = tl.load(tl.where(t > 0, own + before, start + 2 * at.lane))
-    v_b = tl.load(tl.where(t > 0, other + before, start + 2 * at.lane + 1))
+def load_sample(lines, own, other, given_own, given_other, elapsed, at, time_a, time_b, t, pairs, time_stride, side_stride,
+                SHARED: tl.constexpr, STEADY: tl.constexpr, BOTH: tl.constexpr):  # fmt: skip
+    """What `settle` makes sample `t` of; the gradient of neuron b's potential is 0 unless BOTH, elapsed times stay when STEADY."""
+    t = t.to(tl.int64)
+    here, before = at.first + t * pairs, at.first + tl.maximum(t - 1, 0) * pairs
+    line = load_line(lines, elapsed, at, time_a, time_b, t, pairs, time_stride, side_stride, SHARED, STEADY)
     given_a = tl.load(given_own + here)
     given_b = tl.zeros_like(given_a)
     if BOTH:
         given_b = tl.load(given_other + here)
-    if not STEADY:
-        h_a, h_b = load_times(elapsed, at.when + t.to(tl.int64) * time_stride, side_stride, UNFOLDS)
-    return Sample(u_a, u_b, v_a, v_b, given_a, given_b, h_a, h_b)
+    return Sample(line.u_a, line.u_b, tl.load(own + before), tl.load(other + before), given_a, given_b, line.time_a, line.time_b)
+
+
+@triton.jit
+def settle(loaded, start_a, start_b, t, UNFOLDS: tl.constexpr, SHARED: tl.constexpr):
+    """Sample `t` from what was loaded: before the first one are the potentials given, and the length of an unfold is computed."""
+    v_a, v_b = tl.where(t > 0, loaded.v_a, start_a), tl.where(t > 0, loaded.v_b, start_b)
+    h_a, h_b = loaded.h_a * (1.0 / UNFOLDS), loaded.h_b * (1.0 / UNFOLDS)
+    return Sample(loaded.u_a, opposite(loaded.u_b, SHARED), v_a, v_b, loaded.given_a, loaded.given_b, h_a, h_b)
 
 
 @triton.jit
@@ -97,27 +103,26 @@ def backward(lines, values, start, elapsed, lengths, own, other, given_own, give
     """
     at = place_lanes(lengths, time, pairs, total, batch_stride, pair_stride, PADDED, LANES)
     a, b = load_values(values, pairs, at.pair, 0), load_values(values, pairs, at.pair, 1)
-    h_a, h_b = load_times(elapsed, at.when, side_stride, UNFOLDS)
-    t = tl.maximum(at.stop - 1, 0)
-    newest = at.first + t.to(tl.int64) * pairs
+    time_a, time_b = load_times(elapsed, at.when, side_stride)
+    start_a, start_b = tl.load(start + 2 * at.lane), tl.load(start + 2 * at.lane + 1)
+    newest = at.first + tl.maximum(at.stop - 1, 0).to(tl.int64) * pairs
     after_a, after_b = tl.load(own + newest), tl.load(other + newest)
-    sample = load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, t, pairs, time_stride, side_stride,
-                         UNFOLDS, SHARED, STEADY, BOTH)  # fmt: skip
     none = tl.zeros_like(after_a)
     found = begin(tl.load(g_last + 2 * at.lane), tl.load(g_last + 2 * at.lane + 1), none, none)
     for chunk in range(tl.cdiv(at.stop, FLUSH)):
         left = at.stop - chunk * FLUSH
-        for i in range(tl.minimum(left, FLUSH)):
+        # Samples to come are on their way into shared memory while this one is computed.
+        for i in tl.range(tl.minimum(left, FLUSH), num_stages=STAGES):
             t = left - 1 - i
-            # The sample before is on its way while this one is computed; that before the first one is the first one.
-            ahead = load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, tl.maximum(t - 1, 0), pairs,
-                                time_stride, side_stride, UNFOLDS, SHARED, STEADY, BOTH)  # fmt: skip
+            sample = load_sample(lines, own, other, given_own, given_other, elapsed, at, time_a, time_b, t, pairs,
+                                 time_stride, side_stride, SHARED, STEADY, BOTH)  # fmt: skip
+            sample = settle(sample, start_a, start_b, t, UNFOLDS, SHARED)
             found, g_a, g_b = back_sample(
                 a, b, found, sample, after_a, after_b, t < at.length, kept + at.lane, total, UNFOLDS, STEERED, PADDED, TIMED, FAST
             )
             here = at.first + t.to(tl.int64) * pairs
             found = store_sample(g_lines, g_elapsed, found, here, g_a, g_b, at.stored, UNFOLDS, SHARED, STEADY, TIMED)
-            after_a, after_b, sample = sample.v_a, sample.v_b, ahead
+            after_a, after_b = sample.v_a, sample.v_b
         poured = sums + at.lane.to(tl.int64) * SUMS
         pour(poured, found.sums_a, found.sensory_a, at.stored)
         pour(poured + 1, found.sums_b, found.sensory_b, at.stored)

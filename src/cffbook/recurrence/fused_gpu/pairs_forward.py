@@ -15,10 +15,13 @@ from cffbook.recurrence.fused_gpu.arithmetic import SIZES, finite, inverse, odds
 
 MANY = 6  # unfolds up to which they are written out one after another
 UNROLLED = tl.constexpr(MANY)
+BUSY = tl.constexpr(8)  # unfolds that take longer than a load from memory, which is begun so many before
 
 # Lanes: number; whether it is stored; its pair; where its first sample is in (batch, time, pairs), and its first elapsed time;
 # how many samples are real, and the most of them in any lane of the program.
 Lanes = namedtuple("Lanes", ("lane", "stored", "pair", "first", "when", "length", "stop"))
+# What is read of a sample, for both neurons: input line, elapsed time.
+Line = namedtuple("Line", ("u_a", "u_b", "time_a", "time_b"))
 # The values of one neuron of the lanes.
 Values = namedtuple("Values", PAIR_VALUES)
 # Of an unfold of length h: C + h g, h g E_leak, and the conductances of self and reciprocal synapse times h.
@@ -40,24 +43,43 @@ def load_values(values, pairs, n, SIDE: tl.constexpr):
 
 @triton.jit
 def load_lines(lines, at, SHARED: tl.constexpr):
-    """The input lines of both neurons at the places `at` of (batch, time, pairs); one line with opposite effect when SHARED."""
+    """The input lines of both neurons at the places `at` of (batch, time, pairs), the same one when SHARED."""
     if SHARED:
-        u = finite(tl.load(lines + at))
-        return u, -u
+        u = tl.load(lines + at)
+        return u, u
     else:
-        return finite(tl.load(lines + 2 * at)), finite(tl.load(lines + 2 * at + 1))
+        return tl.load(lines + 2 * at), tl.load(lines + 2 * at + 1)
 
 
 @triton.jit
-def load_times(elapsed, at, side_stride, UNFOLDS: tl.constexpr):
-    """The length of an unfold of both neurons."""
-    return tl.load(elapsed + at) * (1.0 / UNFOLDS), tl.load(elapsed + at + side_stride) * (1.0 / UNFOLDS)
+def load_times(elapsed, at, side_stride):
+    """The elapsed times of both neurons."""
+    return tl.load(elapsed + at), tl.load(elapsed + at + side_stride)
+
+
+@triton.jit
+def opposite(u, SHARED: tl.constexpr):
+    """The input line of neuron b, from what was loaded: a shared one has opposite effect on it."""
+    return -u if SHARED else u
+
+
+@triton.jit
+def load_line(lines, elapsed, at, time_a, time_b, t, pairs, time_stride, side_stride, SHARED: tl.constexpr, STEADY: tl.constexpr):
+    """Sample `t`, or the last one where there is none; elapsed times stay when STEADY.
+
+    Nothing is computed from what is loaded: the first use of a number waits until it has come.
+    """
+    t = tl.maximum(tl.minimum(t, at.stop - 1), 0).to(tl.int64)
+    u_a, u_b = load_lines(lines, at.first + t * pairs, SHARED)
+    if not STEADY:
+        time_a, time_b = load_times(elapsed, at.when + t * time_stride, side_stride)
+    return Line(u_a, u_b, time_a, time_b)
 
 
 @triton.jit
 def sense(of, u, FAST: tl.constexpr):
     """Sensory conductance of one neuron at its input line."""
-    return of.sensory_conductance * inverse(odds(of.sensory_slope, u - of.sensory_half_activation, FAST), FAST)
+    return of.sensory_conductance * inverse(odds(of.sensory_slope, finite(u) - of.sensory_half_activation, FAST), FAST)
 
 
 @triton.jit
@@ -103,13 +125,28 @@ def advance_both(a, b, weights_a, weights_b, v_a, v_b, s_a, s_b, STEERED: tl.con
 
 
 @triton.jit
+def advance_sample(a, b, v_a, v_b, now, UNFOLDS: tl.constexpr, STEERED: tl.constexpr, SHARED: tl.constexpr, FAST: tl.constexpr):
+    """Both potentials after the sample `now`."""
+    h_a, h_b = now.time_a * (1.0 / UNFOLDS), now.time_b * (1.0 / UNFOLDS)
+    weights_a, weights_b = weigh(a, h_a), weigh(b, h_b)
+    s_a, s_b = sense(a, now.u_a, FAST) * h_a, sense(b, opposite(now.u_b, SHARED), FAST) * h_b
+    if UNFOLDS <= UNROLLED:
+        for _ in tl.static_range(UNFOLDS):
+            v_a, v_b = advance_both(a, b, weights_a, weights_b, v_a, v_b, s_a, s_b, STEERED, FAST)
+    else:
+        for _ in range(UNFOLDS):
+            v_a, v_b = advance_both(a, b, weights_a, weights_b, v_a, v_b, s_a, s_b, STEERED, FAST)
+    return v_a, v_b
+
+
+@triton.jit
 def place_lanes(lengths, time, pairs, total, batch_stride, pair_stride, PADDED: tl.constexpr, LANES: tl.constexpr):
     """Where the lanes of this program lie, and up to which sample any of them is real."""
     place = tl.program_id(0) * LANES + tl.arange(0, LANES)
     lane = tl.minimum(place, total - 1)  # lanes beyond the last one repeat it, and store nothing
     n = lane % pairs
     row = (lane // pairs).to(tl.int64)
-    stop, length = time, row
+    stop, length = time, tl.zeros_like(row) + time
     if PADDED:
         length = tl.load(lengths + row)
         stop = tl.max(length).to(tl.int32)
@@ -131,34 +168,26 @@ def forward(lines, values, start, elapsed, lengths, own, other, last, time, pair
         own, other: (batch, time, pairs) potentials of neuron a and b, written as far as samples are real.
         total: number of lanes, batch * pairs.
     """
+    AHEAD: tl.constexpr = max(BUSY // UNFOLDS, 2)
     at = place_lanes(lengths, time, pairs, total, batch_stride, pair_stride, PADDED, LANES)
     a, b = load_values(values, pairs, at.pair, 0), load_values(values, pairs, at.pair, 1)
     v_a, v_b = tl.load(start + 2 * at.lane), tl.load(start + 2 * at.lane + 1)
-    u_a, u_b = load_lines(lines, at.first, SHARED)
-    h_a, h_b = load_times(elapsed, at.when, side_stride, UNFOLDS)
-    weights_a, weights_b = weigh(a, h_a), weigh(b, h_b)
-    for t in range(at.stop):
-        # The next sample is on its way while this one is computed; that after the last one is the last one.
-        following = tl.minimum(t + 1, at.stop - 1).to(tl.int64)
-        next_a, next_b = load_lines(lines, at.first + following * pairs, SHARED)
-        s_a, s_b = sense(a, u_a, FAST) * h_a, sense(b, u_b, FAST) * h_b
-        before_a, before_b = v_a, v_b
-        if UNFOLDS <= UNROLLED:
-            for _ in tl.static_range(UNFOLDS):
-                v_a, v_b = advance_both(a, b, weights_a, weights_b, v_a, v_b, s_a, s_b, STEERED, FAST)
-        else:
-            for _ in range(UNFOLDS):
-                v_a, v_b = advance_both(a, b, weights_a, weights_b, v_a, v_b, s_a, s_b, STEERED, FAST)
-        stored = at.stored
-        if PADDED:
-            stored = stored & (t < at.length)
-            v_a, v_b = tl.where(t < at.length, v_a, before_a), tl.where(t < at.length, v_b, before_b)
-        here = at.first + tl.cast(t, tl.int64) * pairs
-        tl.store(own + here, v_a, mask=stored)
-        tl.store(other + here, v_b, mask=stored)
-        u_a, u_b = next_a, next_b
-        if not STEADY:
-            h_a, h_b = load_times(elapsed, at.when + following * time_stride, side_stride, UNFOLDS)
-            weights_a, weights_b = weigh(a, h_a), weigh(b, h_b)
-    tl.store(last + 2 * at.lane, v_a, mask=at.stored)
-    tl.store(last + 2 * at.lane + 1, v_b, mask=at.stored)
+    end_a, end_b = v_a, v_b
+    time_a, time_b = load_times(elapsed, at.when, side_stride)
+    coming = ()
+    for k in tl.static_range(AHEAD):
+        coming = coming + (load_line(lines, elapsed, at, time_a, time_b, k, pairs, time_stride, side_stride, SHARED, STEADY),)
+    for block in range(tl.cdiv(at.stop, AHEAD)):
+        for k in tl.static_range(AHEAD):
+            t, now = block * AHEAD + k, Line(coming[0][0], coming[0][1], coming[0][2], coming[0][3])  # slices lose the names
+            ahead = load_line(lines, elapsed, at, time_a, time_b, t + AHEAD, pairs, time_stride, side_stride, SHARED, STEADY)
+            coming = coming[1:] + (ahead,)
+            v_a, v_b = advance_sample(a, b, v_a, v_b, now, UNFOLDS, STEERED, SHARED, FAST)
+            # Beyond its last sample a lane goes on with others, of which nothing is kept.
+            real = t < at.length
+            end_a, end_b = tl.where(real, v_a, end_a), tl.where(real, v_b, end_b)
+            here = at.first + tl.cast(t, tl.int64) * pairs
+            tl.store(own + here, v_a, mask=at.stored & real)
+            tl.store(other + here, v_b, mask=at.stored & real)
+    tl.store(last + 2 * at.lane, end_a, mask=at.stored)
+    tl.store(last + 2 * at.lane + 1, end_b, mask=at.stored)

@@ -12,7 +12,7 @@ from collections import namedtuple
 
 from cffbook.recurrence.fused_gpu.arithmetic import SIZES, derivative, tl, triton
 from cffbook.recurrence.fused_gpu.pairs_adjoint import Adjoint, back_one, back_sense, hand_on
-from cffbook.recurrence.fused_gpu.pairs_backward import FLUSH, SUMS, add, begin, load_sample, pour, store_pair, store_sample
+from cffbook.recurrence.fused_gpu.pairs_backward import FLUSH, SUMS, add, begin, load_sample, pour, settle, store_pair, store_sample
 from cffbook.recurrence.fused_gpu.pairs_forward import load_times, load_values, sense, weigh
 from cffbook.recurrence.fused_gpu.tiles_forward import Gates, Matrices, advance_block, load_matrices, open_gates, place_block, product
 
@@ -128,12 +128,13 @@ def backward(lines, values, start, elapsed, lengths, gate_values, matrix_values,
     at = place_block(lengths, batch, time, pairs, batch_stride, pair_stride, BLOCK, PADDED, ROWS, SIZE)
     a, b = load_values(values, pairs, at.pair, 0), load_values(values, pairs, at.pair, 1)
     gates, matrices = Gates(tl.load(gate_values + at.pair), tl.load(gate_values + pairs + at.pair)), load_matrices(matrix_values, SIZE)
-    h_a, h_b = load_times(elapsed, at.when, side_stride, UNFOLDS)
+    time_a, time_b = load_times(elapsed, at.when, side_stride)
+    start_a, start_b = tl.load(start + 2 * at.lane), tl.load(start + 2 * at.lane + 1)
     t = tl.maximum(at.stop - 1, 0)
     newest = at.first + t.to(tl.int64) * pairs
     after_a, after_b = tl.load(own + newest), tl.load(other + newest)
-    sample = load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, t, pairs, time_stride, side_stride,
-                         UNFOLDS, SHARED, STEADY, BOTH)  # fmt: skip
+    coming = load_sample(lines, own, other, given_own, given_other, elapsed, at, time_a, time_b, t, pairs, time_stride, side_stride,
+                         SHARED, STEADY, BOTH)  # fmt: skip
     none = tl.zeros_like(after_a)
     found = begin_block(tl.load(g_last + 2 * at.lane), tl.load(g_last + 2 * at.lane + 1), none, none, matrices)
     for chunk in range(tl.cdiv(at.stop, FLUSH)):
@@ -141,8 +142,9 @@ def backward(lines, values, start, elapsed, lengths, gate_values, matrix_values,
         for i in range(tl.minimum(left, FLUSH)):
             t = left - 1 - i
             # The sample before is on its way while this one is computed; that before the first one is the first one.
-            ahead = load_sample(lines, start, own, other, given_own, given_other, elapsed, at, h_a, h_b, tl.maximum(t - 1, 0), pairs,
-                                time_stride, side_stride, UNFOLDS, SHARED, STEADY, BOTH)  # fmt: skip
+            sample = settle(coming, start_a, start_b, t, UNFOLDS, SHARED)
+            coming = load_sample(lines, own, other, given_own, given_other, elapsed, at, time_a, time_b, tl.maximum(t - 1, 0), pairs,
+                                 time_stride, side_stride, SHARED, STEADY, BOTH)  # fmt: skip
             real = at.stored
             if PADDED:
                 real = real & (t < at.length)
@@ -153,7 +155,7 @@ def backward(lines, values, start, elapsed, lengths, gate_values, matrix_values,
             here = at.first + t.to(tl.int64) * pairs
             pairs_found = store_sample(g_lines, g_elapsed, found.pairs, here, g_a, g_b, at.stored, UNFOLDS, SHARED, STEADY, TIMED)
             found = Found(pairs_found, found.gates, found.matrices)
-            after_a, after_b, sample = sample.v_a, sample.v_b, ahead
+            after_a, after_b = sample.v_a, sample.v_b
         pour_block(sums, gate_sums, matrix_sums, at, found, SIZE)
         found = begin_block(found.pairs.v_a, found.pairs.v_b, found.pairs.time_a, found.pairs.time_b, matrices)
     store_pair(g_start, at.lane, found.pairs.v_a, found.pairs.v_b, at.stored)

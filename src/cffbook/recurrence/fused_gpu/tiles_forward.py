@@ -8,7 +8,7 @@ give what they cause in both neurons of every flip-flop; the rest is `pairs_forw
 from collections import namedtuple
 
 from cffbook.recurrence.fused_gpu.arithmetic import SIZES, inverse, odds, tl, triton
-from cffbook.recurrence.fused_gpu.pairs_forward import Lanes, advance, load_lines, load_times, load_values, sense, weigh
+from cffbook.recurrence.fused_gpu.pairs_forward import Lanes, advance, load_line, load_times, load_values, opposite, sense, weigh
 
 # Conductance of lateral synapses onto neuron a and neuron b [source, target], and each times the reversal potential.
 Matrices = namedtuple("Matrices", ("onto_a", "onto_b", "driven_a", "driven_b"))
@@ -78,14 +78,14 @@ def forward(lines, values, start, elapsed, lengths, gate_values, matrix_values, 
     a, b = load_values(values, pairs, at.pair, 0), load_values(values, pairs, at.pair, 1)
     gates, matrices = Gates(tl.load(gate_values + at.pair), tl.load(gate_values + pairs + at.pair)), load_matrices(matrix_values, SIZE)
     v_a, v_b = tl.load(start + 2 * at.lane), tl.load(start + 2 * at.lane + 1)
-    u_a, u_b = load_lines(lines, at.first, SHARED)
-    h_a, h_b = load_times(elapsed, at.when, side_stride, UNFOLDS)
-    weights_a, weights_b = weigh(a, h_a), weigh(b, h_b)
+    time_a, time_b = load_times(elapsed, at.when, side_stride)
+    now = load_line(lines, elapsed, at, time_a, time_b, 0, pairs, time_stride, side_stride, SHARED, STEADY)
     for t in range(at.stop):
-        # The next sample is on its way while this one is computed; that after the last one is the last one.
-        following = tl.minimum(t + 1, at.stop - 1).to(tl.int64)
-        next_a, next_b = load_lines(lines, at.first + following * pairs, SHARED)
-        s_a, s_b = sense(a, u_a, FAST), sense(b, u_b, FAST)
+        # The next sample is on its way while this one is computed.
+        ahead = load_line(lines, elapsed, at, time_a, time_b, t + 1, pairs, time_stride, side_stride, SHARED, STEADY)
+        h_a, h_b = now.time_a * (1.0 / UNFOLDS), now.time_b * (1.0 / UNFOLDS)
+        weights_a, weights_b = weigh(a, h_a), weigh(b, h_b)
+        s_a, s_b = sense(a, now.u_a, FAST), sense(b, opposite(now.u_b, SHARED), FAST)
         before_a, before_b = v_a, v_b
         for _ in range(UNFOLDS):
             v_a, v_b = advance_block(a, b, gates, matrices, weights_a, weights_b, v_a, v_b, s_a, s_b, h_a, h_b, STEERED, FAST)
@@ -96,9 +96,6 @@ def forward(lines, values, start, elapsed, lengths, gate_values, matrix_values, 
         here = at.first + tl.cast(t, tl.int64) * pairs
         tl.store(own + here, v_a, mask=stored)
         tl.store(other + here, v_b, mask=stored)
-        u_a, u_b = next_a, next_b
-        if not STEADY:
-            h_a, h_b = load_times(elapsed, at.when + following * time_stride, side_stride, UNFOLDS)
-            weights_a, weights_b = weigh(a, h_a), weigh(b, h_b)
+        now = ahead
     tl.store(last + 2 * at.lane, v_a, mask=at.stored)
     tl.store(last + 2 * at.lane + 1, v_b, mask=at.stored)
