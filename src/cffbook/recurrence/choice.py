@@ -42,10 +42,14 @@ class Fastest(NamedTuple):
 
 
 # Forward and backward on two cores with AVX-512, 1 and 6 unfolds: at 4 lanes and 16,384 samples the two basins take 84 and 26 % of
-# the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes.
+# the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes. On an H100 the two
+# basins take 31 and 33 % at 64 lanes and 131,072 samples, 101 and 59 % at 1,024 lanes, 25 % at 256 lanes and a million samples, and
+# more time than the fused pass at 16,384.
 TABLE = (
     Fastest("cpu", 4, 16_384, "basins"),
     Fastest("cpu", math.inf, 1, "fused_cpu"),
+    Fastest("cuda", 64, 131_072, "basins"),
+    Fastest("cuda", 256, 1_000_000, "basins"),
     Fastest("cuda", math.inf, 1, "fused_gpu"),
 )
 
@@ -72,7 +76,7 @@ def find(name: str) -> ModuleType:
 def choose(cell, inputs: Tensor) -> str:
     """The backend that `auto` takes for this cell, device and size by `TABLE`: a row's backend where it runs, else the definition.
 
-    On a GPU nothing has been measured. What was taken is logged at level DEBUG under "cffbook.recurrence".
+    What was taken is logged at level DEBUG under "cffbook.recurrence".
     """
     lanes, samples = inputs.shape[0] * (cell.state_shape[0] if len(cell.state_shape) > 1 else 1), inputs.shape[1]
     fitting = (row for row in TABLE if row.device == inputs.device.type and lanes <= row.most_lanes and samples >= row.least_samples)

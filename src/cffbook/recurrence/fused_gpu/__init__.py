@@ -1,8 +1,8 @@
 """One pass over time on an NVIDIA GPU, compiled by Triton: a thread for each flip-flop of each sequence, a backward by hand.
 
 Runs independent flip-flops (`pairs`) and those with presynaptic lateral synapses in tiles (`tiles`), and keeps of a sequence
-only its potentials, as the outputs are. Held to the definition in Triton's interpreter, and compiled for compute capability
-9.0, where all of independent flip-flops fits into registers for 1 and 2 unfolds; nothing has been measured on hardware yet.
+only its potentials, as the outputs are. Held to the definition in Triton's interpreter and on an H100, where all of independent
+flip-flops fits into registers for 1 and 2 unfolds; ``python -m cffbook.speed --device cuda`` measures it.
 With the environment variable TRITON_INTERPRET=1, set before Triton is imported, it runs on the CPU, for tests alone.
 """
 
