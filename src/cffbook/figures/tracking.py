@@ -79,7 +79,7 @@ def graph(table: Tensor, states: Sequence[str], inputs: Sequence[str]) -> "Figur
         raise ValueError(f"expected a table ({len(states)}, {len(inputs)}), one row a state and one column an input, got {tuple(table.shape)}")
     figure, rows = _plotly().Figure(), table.tolist()
     places = _places(rows)
-    size = min(46.0, 60 * min((math.dist(*two) for two in combinations(places, 2)), default=1.0))  # pixels; about 150 are a radius
+    size = min(46.0, 70 * min((math.dist(*two) for two in combinations(places, 2)), default=1.0))  # pixels; about 150 are a radius
     figure.add_scatter(x=[x for x, _ in places], y=[y for _, y in places], mode="markers+text", text=list(states), showlegend=False,
                        marker={"size": size, "color": "#F0E442", "line": {"width": 1.5, "color": "#555555"}}, textfont={"color": "#000000"})  # fmt: skip
     for number, name in enumerate(inputs):
