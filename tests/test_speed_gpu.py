@@ -11,6 +11,7 @@ pytest.importorskip("accelerate", reason="needs the extra 'train'")
 from cffbook import speed
 from cffbook.memory import MemoryLayer
 from cffbook.recurrence import basins
+from cffbook.recurrence.choice import TABLE
 from cffbook.speed import __main__ as command
 from cffbook.speed import machine, measure
 from cffbook.speed.cases import ALONE, layers
@@ -146,6 +147,16 @@ def test_records_from_before_there_was_a_gpu_are_those_of_a_processor(root):
         assert case.name == each.name and case.device == ("cuda" if each.machine["gpu"] else "cpu")
     with pytest.raises(ValueError, match="unknown device 'tpu'"):
         replace(SMALL, device="tpu")
+
+
+def test_auto_takes_on_a_gpu_what_the_records_say_was_fastest(root):
+    records = [each for each in speed.load_comparisons(root / "results" / "speed") if each.case["group"] == "gpu_auto"]
+    names = {"memory": "fused_gpu", "memory, basins": "basins"}
+    for each in records:
+        lanes, samples = each.case["d_model"] * each.case["batch"], each.case["time"]
+        row = next(row for row in TABLE if row.device == "cuda" and lanes <= row.most_lanes and samples >= row.least_samples)
+        assert row.backend == min(names.values(), key={names[layer]: each.median(layer) for layer in names}.__getitem__)
+    assert len(records) in (0, 9)
 
 
 @needs_a_gpu

@@ -42,9 +42,8 @@ class Fastest(NamedTuple):
 
 
 # Forward and backward on two cores with AVX-512, 1 and 6 unfolds: at 4 lanes and 16,384 samples the two basins take 84 and 26 % of
-# the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes. On an H100 the two
-# basins take 31 and 33 % at 64 lanes and 131,072 samples, 101 and 59 % at 1,024 lanes, 25 % at 256 lanes and a million samples, and
-# more time than the fused pass at 16,384.
+# the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes. The rows of a GPU are
+# those of the records of the groups "gpu_auto" and "gpu_long" of `cffbook.speed`; two basins need up to three times the memory there.
 TABLE = (
     Fastest("cpu", 4, 16_384, "basins"),
     Fastest("cpu", math.inf, 1, "fused_cpu"),

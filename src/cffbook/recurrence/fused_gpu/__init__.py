@@ -2,7 +2,7 @@
 
 Runs independent flip-flops (`pairs`) and those with presynaptic lateral synapses in tiles (`tiles`), and keeps of a sequence
 only its potentials, as the outputs are. Held to the definition in Triton's interpreter and on an H100, where all of independent
-flip-flops fits into registers for 1 and 2 unfolds; ``python -m cffbook.speed --device cuda`` measures it.
+flip-flops fits into registers for 1 and 2 unfolds; what it takes there is in the records of `cffbook.speed`.
 With the environment variable TRITON_INTERPRET=1, set before Triton is imported, it runs on the CPU, for tests alone.
 """
 
