@@ -9,6 +9,7 @@ import torch
 
 from cffbook import figures
 from cffbook.figures.tracking import by_length
+from cffbook.tasks import groups
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_accuracy_over_length_is_that_of_the_records_with_the_worst_seed_below(r
 def test_every_edge_but_loops_is_an_arrow_towards_its_state():
     table = torch.tensor([[0, 1], [1, 2], [-1, 0]])
     figure = figures.graph(table, "abc", ["stay", "step"])
-    assert len(figure.layout.annotations) == 3 and [trace.name for trace in figure.data[1:]] == ["stay", "step"]
+    assert len(figure.layout.annotations) == 3 and [trace.name for trace in figure.data[1:]] == ["stay: stays", "step"]
     places = list(zip(figure.data[0].x, figure.data[0].y, strict=True))
     for arrow, (start, end) in zip(figure.layout.annotations, ((0, 1), (1, 2), (2, 0)), strict=True):
         ends = [min(range(3), key=lambda k: (places[k][0] - x) ** 2 + (places[k][1] - y) ** 2)  # noqa: B023
@@ -38,6 +39,37 @@ def test_every_edge_but_loops_is_an_arrow_towards_its_state():
         assert ends == [start, end]
     with pytest.raises(ValueError, match=r"expected a table \(2, 2\)"):
         figures.graph(table, "ab", ["stay", "step"])
+
+
+def cayley(*generators):
+    """The graph of a group: the next element under each generator, and where each of them is drawn."""
+    elements = groups.closure(generators)
+    number = {tuple(element): k for k, element in enumerate(elements)}
+    table = torch.tensor([[number[tuple(element[place] for place in move)] for move in generators] for element in elements])
+    figure = figures.graph(table, [str(element) for element in elements], [str(move) for move in generators])
+    return table, torch.tensor([figure.data[0].x, figure.data[0].y]).T, figure.layout.annotations
+
+
+def test_s3_is_drawn_as_two_triangles_one_inside_the_other_that_short_arrows_join():
+    table, places, arrows = cayley((1, 2, 0), (1, 0, 2))
+    radius = places.norm(dim=1)
+    outer = radius > 0.7
+    assert outer.sum() == 3 and torch.allclose(radius[outer], radius[outer][0]) and torch.allclose(radius[~outer], radius[~outer][0])
+    assert torch.equal(outer[table[:, 0]], outer) and torch.equal(outer[table[:, 1]], ~outer)  # a rotation stays on its ring, a reflection changes it
+    joined = torch.nn.functional.cosine_similarity(places, places[table[:, 1]])
+    assert torch.allclose(joined, torch.ones(6))  # straight inwards or outwards
+    assert len(arrows) == 6 + 3 and sum(arrow.arrowside == "end+start" for arrow in arrows) == 3  # what is its own inverse is one arrow with two tips
+
+
+def test_the_rings_of_a_larger_group_lie_side_by_side_and_a_single_ring_follows_its_input():
+    table, places, _ = cayley((1, 2, 0, 3), (1, 0, 3, 2))  # the even permutations of four: four triangles
+    sides = (places - places[table[:, 0]]).norm(dim=1)
+    assert torch.allclose(sides, sides[0]) and float(torch.pdist(places).min()) > 0.3
+    table, places, _ = cayley((2, 3, 4, 0, 1))
+    angle = torch.atan2(places[:, 0], places[:, 1])
+    assert torch.allclose(torch.remainder(angle[table[:, 0]] - angle, 2 * torch.pi), torch.tensor(2 * torch.pi / 5))
+    merging = figures.graph(torch.tensor([[1], [2], [2], [2]]), "abcd", ["on"]).data[0]  # no round trip: the order of the states
+    assert torch.allclose(torch.tensor([merging.x, merging.y]).T, torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [-1.0, 0.0]]), atol=1e-6)
 
 
 def test_a_matrix_is_drawn_row_by_row_under_its_names():

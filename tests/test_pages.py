@@ -108,6 +108,25 @@ def test_a_page_answers_within_a_second_of_its_load(browser: object, home: str, 
     assert len(took) > 5 and {name: each for name, each in took.items() if each > SOON} == {}
 
 
+BESIDE = """() => [...document.querySelectorAll('.cffbook-figure .plot')].filter(plot => {
+    const legend = plot.querySelector('.legend .bg'), { l, w } = plot._fullLayout._size;
+    return legend && plot.clientWidth && legend.getBoundingClientRect().left > plot.getBoundingClientRect().left + l + w; }).length"""
+
+
+def test_a_legend_leaves_a_phone_the_room_for_its_plot(browser: object, home: str, built: Path) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": HEIGHT}, reduced_motion="reduce")
+    reader, beside = Reader(context.new_page()), 0
+    for name in every_page(built):
+        if 'class="cffbook-figure"' in (built / name).read_text(encoding="utf-8"):
+            reader.page.set_viewport_size({"width": 1280, "height": HEIGHT})
+            reader.open(f"{home}/{name}")
+            beside += reader.page.evaluate(BESIDE)
+            reader.page.set_viewport_size({"width": 390, "height": HEIGHT})
+            reader.page.wait_for_function(f"() => ({BESIDE})() === 0")
+    context.close()
+    assert beside > 5  # beside a wide plot there is room
+
+
 AXE = """async ([context, options]) => (await axe.run(context, options)).violations.filter(each => ['serious', 'critical'].includes(each.impact))
     .map(each => `${each.id}: ${each.nodes.slice(0, 3).map(node => node.target).join(', ')}`)"""
 

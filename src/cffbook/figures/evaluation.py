@@ -192,7 +192,7 @@ def _panels(groups: Mapping[str, Sequence[Record]]) -> "Figure":
     subplots = require("plotly.subplots", extra="plots", purpose="a figure")
     columns, rows = max(1, min(len(groups), ACROSS)), max(1, -(-len(groups) // ACROSS))
     figure = subplots.make_subplots(rows=rows, cols=columns, subplot_titles=[name.replace(", ", "<br>", 1) for name in groups] or None,
-                                    horizontal_spacing=0.25 / (columns + 1), vertical_spacing=0.25 / rows)
+                                    horizontal_spacing=0.25 / (columns + 1), vertical_spacing=0.34 / rows)
     if not groups:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="no record yet", showarrow=False, font={"size": 18})
     figure.update_layout(template="plotly_white", height=120 + 330 * rows, margin={"t": 50, "r": 10, "l": 50},

@@ -46,15 +46,18 @@ def circuit(self_polarity: int = -1, steered: bool = False) -> "Figure":
     figure.add_scatter(x=[0, 2.4], y=[0, 0], mode="markers", marker={"size": 62, "color": [A, B]}, hovertext=["neuron a: the output", "neuron b"],
                        hoverinfo="text", showlegend=False)  # fmt: skip
     _wire(figure, [(-0.4, -0.36), (-1.1, -0.95)], True, "the output", A)
-    for x, y, text in ((-1.75, 0, "u<sub>a</sub> (set)"), (4.2, 0, "u<sub>b</sub> (reset)"), (-1.35, -1.1, "output v<sub>a</sub>"),
-                       (0, -1.4, "leak"), (2.4, -1.4, "leak"), (1.2, 0.62, "reciprocal"), (1.2, -0.64, "reciprocal")):  # fmt: skip
-        figure.add_annotation(x=x, y=y, text=text, showarrow=False)
+    for x, y, text, anchor in ((-1.55, 0, "u<sub>a</sub> (set)", "right"), (3.95, 0, "u<sub>b</sub> (reset)", "left"),
+                               (-1.0, -1.12, "output v<sub>a</sub>", "right"),
+                               (0, -1.4, "leak", "center"), (2.4, -1.4, "leak", "center"),
+                               (1.2, 0.62, "reciprocal", "center"), (1.2, -0.64, "reciprocal", "center")):  # fmt: skip
+        figure.add_annotation(x=x, y=y, text=text, showarrow=False, xanchor=anchor)
     for x, y, text in ((0, 0, "a"), (2.4, 0, "b")):
         figure.add_annotation(x=x, y=y, text=f"<b>{text}</b>", showarrow=False, font={"color": "white", "size": 18})
     if self_polarity:
         figure.add_annotation(x=1.2, y=1.1, text="← self →", showarrow=False)
-    figure.update_layout(template="plotly_white", height=330, margin={"t": 10, "r": 10, "b": 10, "l": 10})
-    figure.update_xaxes(visible=False, range=[-2.4, 4.8])
+    figure.update_layout(template="plotly_white", height=330, margin={"t": 10, "r": 10, "b": 10, "l": 10},
+                         meta={"width": 560})  # the least in which the names fit beside the lines; a page reads it
+    figure.update_xaxes(visible=False, range=[-2.6, 5.0])
     figure.update_yaxes(visible=False, range=[-1.55, 1.4], scaleanchor="x")
     return figure
 

@@ -113,7 +113,7 @@ def dilemma(margin: Tensor, curves: Mapping[str, tuple[Tensor, Tensor]]) -> "Fig
             shown = [float(f"{value:.4g}") if value < torch.inf else None for value in values.tolist()]
             figure.add_scatter(x=[round(value, 5) for value in margin.tolist()], y=shown, name=f"{what}, {name}", mode="lines+markers",
                                line={"color": colour, "dash": dash, "width": 2.5}, marker={"size": 5})  # fmt: skip
-    figure.add_vline(x=0, line={"color": "#888888", "dash": "dot"}, annotation_text="onset: from here on the bit stays for ever")
+    figure.add_vline(x=0, line={"color": "#888888", "dash": "dot"}, annotation_text="onset: from here on<br>the bit stays for ever")
     figure.update_xaxes(title="margin of the latch condition")
     figure.update_yaxes(type="log", title="samples until a thousandth is left", exponentformat="power")
     return _dress(figure, 440)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from statistics import fmean
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -59,11 +60,15 @@ def generalisation(records: Sequence[Record], floor: float | None = None) -> "Fi
 
 
 def graph(table: Tensor, states: Sequence[str], inputs: Sequence[str]) -> "Figure":
-    """States on a circle and an arrow for what each input does to each, in the input's colour; loops are left out.
+    """States as discs and an arrow for what each input does to each, in the input's colour; loops are left out.
+
+    If an input leads through all states in rounds of equal length, three or more, as every generator of a group does, the longest such rounds
+    are drawn as rings: two of them one inside the other, more of them side by side, each turned so that the arrows to the others are short.
+    Otherwise the states lie on one circle, in their order.
 
     Args:
         table: `(states, inputs)`, the next state; -1 where there is none.
-        states: names of the states, in the order around the circle.
+        states: names of the states.
         inputs: names of the inputs.
 
     Raises:
@@ -72,30 +77,77 @@ def graph(table: Tensor, states: Sequence[str], inputs: Sequence[str]) -> "Figur
     """
     if table.shape != (len(states), len(inputs)):
         raise ValueError(f"expected a table ({len(states)}, {len(inputs)}), one row a state and one column an input, got {tuple(table.shape)}")
-    count, figure = len(states), _plotly().Figure()
-    places = [(math.sin(2 * math.pi * k / count), math.cos(2 * math.pi * k / count)) for k in range(count)]
+    figure, rows = _plotly().Figure(), table.tolist()
+    places = _places(rows)
+    size = min(46.0, 70 * min((math.dist(*two) for two in combinations(places, 2)), default=1.0))  # pixels; about 150 are a radius
     figure.add_scatter(x=[x for x, _ in places], y=[y for _, y in places], mode="markers+text", text=list(states), showlegend=False,
-                       marker={"size": 46, "color": "#F0E442", "line": {"width": 1.5, "color": "#555555"}}, textfont={"color": "#000000"})  # fmt: skip
+                       marker={"size": size, "color": "#F0E442", "line": {"width": 1.5, "color": "#555555"}}, textfont={"color": "#000000"})  # fmt: skip
     for number, name in enumerate(inputs):
-        colour = COLOURS[number % len(COLOURS)]
-        figure.add_scatter(x=[None], y=[None], mode="lines", name=name, line={"color": colour, "width": 3})
-        for state, after in enumerate(table[:, number].tolist()):
-            if after >= 0 and after != state:
-                _arrow(figure, places[state], places[after], colour)
-    figure.update_xaxes(visible=False, range=[-1.35, 1.35])
-    figure.update_yaxes(visible=False, range=[-1.35, 1.35], scaleanchor="x")
-    return _dress(figure, 460)
+        colour, next_state = COLOURS[number % len(COLOURS)], [row[number] for row in rows]
+        moves = [(state, after) for state, after in enumerate(next_state) if after not in (-1, state)]
+        figure.add_scatter(x=[None], y=[None], mode="lines", name=name if moves else f"{name}: stays", line={"color": colour, "width": 3})
+        for state, after in moves:
+            back = next_state[after] == state
+            if not back or state < after:
+                beside = rows[state].count(after) + rows[after].count(state) > 1 + back
+                _arrow(figure, places[state], places[after], colour, size / 2 + 3, both=back, aside=0.05 * beside)
+    figure.update_xaxes(visible=False, range=[-1.25, 1.25])
+    figure.update_yaxes(visible=False, range=[-1.25, 1.25], scaleanchor="x")
+    return _dress(figure, 460).update_layout(margin={"l": 10, "r": 10, "b": 10})
 
 
-def _arrow(figure: "Figure", start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-    """An arrow between two nodes, a little to the left of their line, so that its return does not cover it."""
+def _rings(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """States in the order in which they are drawn, ring by ring."""
+    found = []
+    for number in range(len(rows[0])):
+        after = [row[number] for row in rows]
+        if sorted(after) == list(range(len(rows))):
+            rounds, seen = [], set()
+            for state in range(len(rows)):
+                ring = []
+                while state not in seen:
+                    seen.add(state)
+                    ring.append(state)
+                    state = after[state]
+                rounds += [ring] if ring else []
+            if len(set(map(len, rounds))) == 1 and len(rounds[0]) > 2:
+                found.append(rounds)
+    return max(found, key=lambda rounds: len(rounds[0]), default=[list(range(len(rows)))])
+
+
+def _places(rows: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
+    """Where each state lies within the unit circle."""
+    rings, place = _rings(rows), {}
+    spots = [_spots(len(ring), number, len(rings)) for number, ring in enumerate(rings)]
+    for _ in range(1 if len(rings) < 3 else 4):  # again, when those that came later have their places
+        for ring, around in zip(rings, spots, strict=True):
+            ways = [dict(zip(ring, way[k:] + way[:k], strict=True)) for way in (around, around[::-1]) for k in range(len(ring))]
+            others = {state: spot for state, spot in place.items() if state not in ring}
+            place |= min(ways, key=lambda way: _length(rows, others, way))  # noqa: B023
+    return [place[state] for state in range(len(rows))]
+
+
+def _spots(states: int, number: int, rings: int) -> list[tuple[float, float]]:
+    """The places of a ring: around the middle if there are one or two, else around a point beside it, the first towards the middle."""
+    turn, half = 2 * math.pi * number / rings, math.sin(math.pi / rings)
+    radius, first = ((1.0, 0.4)[number], 0.0) if rings < 3 else (0.85 * half / (1 + half), turn + math.pi)
+    x, y = (0.0, 0.0) if rings < 3 else ((1 - radius) * math.sin(turn), (1 - radius) * math.cos(turn))
+    return [(x + radius * math.sin(first + 2 * math.pi * k / states), y + radius * math.cos(first + 2 * math.pi * k / states)) for k in range(states)]
+
+
+def _length(rows: Sequence[Sequence[int]], place: Mapping[int, tuple[float, float]], way: Mapping[int, tuple[float, float]]) -> float:
+    """Of all arrows between the states of a ring and those that have their place."""
+    arrows = [(state, after) for state, row in enumerate(rows) for after in row]
+    return sum(math.dist(place[one], way[other]) for state, after in arrows for one, other in ((state, after), (after, state)) if one in place and other in way)
+
+
+def _arrow(figure: "Figure", start: tuple[float, float], end: tuple[float, float], colour: str, gap: float, both: bool, aside: float) -> None:
+    """An arrow that ends `gap` pixels before its nodes' centres, `aside` of their line, so that others between them do not cover it."""
     along = (end[0] - start[0], end[1] - start[1])
-    length = math.hypot(*along)
-    unit = (along[0] / length, along[1] / length)
-    aside = (-0.05 * unit[1], 0.05 * unit[0])
-    (x, y), (ax, ay) = (tuple(point[i] + aside[i] + sign * 0.2 * unit[i] for i in range(2)) for point, sign in ((end, -1), (start, 1)))
-    figure.add_annotation(x=x, y=y, ax=ax, ay=ay, xref="x", yref="y", axref="x", ayref="y", text="", showarrow=True, arrowhead=2,
-                          arrowsize=1.2, arrowwidth=2, arrowcolor=colour)  # fmt: skip
+    shift = (-aside * along[1] / math.hypot(*along), aside * along[0] / math.hypot(*along))
+    figure.add_annotation(x=end[0] + shift[0], y=end[1] + shift[1], ax=start[0] + shift[0], ay=start[1] + shift[1], xref="x", yref="y", axref="x", ayref="y",
+                          text="", showarrow=True, arrowhead=2, arrowsize=1.2, arrowwidth=2, arrowcolor=colour, standoff=gap, startstandoff=gap,
+                          startarrowhead=2, startarrowsize=1.2, arrowside="end+start" if both else "end")  # fmt: skip
 
 
 def heat(values: Tensor, rows: Sequence[str], columns: Sequence[str], what: str, across: str, down: str, middle: float | None = None) -> "Figure":

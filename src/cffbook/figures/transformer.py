@@ -47,7 +47,7 @@ def block(mixers: Sequence[str], start: int = 0) -> "Figure":
     sums = {"symbol": "circle-cross-open", "size": 24, "color": GREY, "line": {"width": 2.5}}
     figure.add_trace(plotly.Scatter(x=[3.75, 7.75], y=[0, 0], mode="markers", marker=sums, hoverinfo="skip", showlegend=False))
     figure.update_layout(template="plotly_white", height=320, margin={"t": 60, "r": 10, "l": 10, "b": 10}, updatemenus=[menu],
-                         meta={"width": 480})  # the least in which the words fit their boxes; a page reads it
+                         meta={"width": 560})  # the least in which the words fit their boxes; a page reads it
     figure.update_xaxes(visible=False, range=[-0.1, 8.7], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.5, 1.3], fixedrange=True)
     return figure

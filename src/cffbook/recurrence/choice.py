@@ -43,11 +43,12 @@ class Fastest(NamedTuple):
 
 # Forward and backward on two cores with AVX-512, 1 and 6 unfolds: at 4 lanes and 16,384 samples the two basins take 84 and 26 % of
 # the time of the fused pass, at 8 lanes 104 and 57 %, at 8,192 samples 97 and 47 %; one vector holds 16 lanes. The rows of a GPU are
-# those of the records of the group "gpu_auto" of `cffbook.speed`, for 1 unfold; two basins need two to three times the memory of one pass.
+# those of the records of the groups "gpu_auto" and "gpu_long" of `cffbook.speed`; two basins need up to three times the memory there.
 TABLE = (
     Fastest("cpu", 4, 16_384, "basins"),
     Fastest("cpu", math.inf, 1, "fused_cpu"),
     Fastest("cuda", 64, 131_072, "basins"),
+    Fastest("cuda", 256, 1_000_000, "basins"),
     Fastest("cuda", math.inf, 1, "fused_gpu"),
 )
 

@@ -2,7 +2,10 @@
 (() => {
   "use strict";
 
-  const PANEL = 150, TITLE = 45; // pixels that a panel beside others needs, and the title of an upright axis
+  // pixels that a panel beside others needs, one without axes, an upright axis with its title, a letter, and what surrounds the panels
+  const PANEL = 150, PICTURE = 70, TITLE = 60, LETTER = 7, MARGINS = 110;
+  // a legend beside so narrow a plot would leave it no room; the first of its lines has room above the plot
+  const NARROW = 520, LINE = 25, ABOVE = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" };
 
   const colour = (name, otherwise) =>
     getComputedStyle(document.documentElement).getPropertyValue(name).trim() || otherwise;
@@ -30,6 +33,31 @@
     return result;
   }
 
+  // The width below which parts of a figure would cover each other: there it scrolls sideways.
+  function leastWidth(layout) {
+    const axes = (kind) => Object.entries(layout).filter(([name]) => name.startsWith(kind)).map(([, axis]) => axis);
+    const domain = (axis) => axis?.domain ?? [0, 1], letters = (axis) => (axis.title?.text ?? "").replace(/<[^>]*>/g, "").length;
+    const across = axes("xaxis"), titled = axes("yaxis").filter(letters), panels = new Map();
+    for (const axis of across) panels.set(domain(axis)[0], Math.max(panels.get(domain(axis)[0]) ?? 0, axis.visible === false ? PICTURE : PANEL));
+    if (panels.size < 2) return layout.meta?.width ?? 0;
+    const words = across.map((axis) => LETTER * letters(axis) / (domain(axis)[1] - domain(axis)[0]));
+    const between = titled.map((axis) => domain(layout[(axis.anchor ?? "x").replace("x", "xaxis")])[0]).filter((start) => start > 0)
+      .map((start) => TITLE / (start - Math.max(...across.map((axis) => domain(axis)[1]).filter((end) => end <= start))));
+    return Math.max([...panels.values()].reduce((sum, each) => sum + each) + TITLE * titled.length, MARGINS + Math.max(...words, ...between));
+  }
+
+  // Above a narrow plot stands the legend that is beside a wide one, and the figure grows by the lines of its legend.
+  async function arrange(plot, layout) {
+    const narrow = plot.clientWidth > 0 && plot.clientWidth < NARROW;
+    const legend = narrow && (layout.legend?.orientation ?? "v") === "v" ? { ...layout.legend, ...ABOVE } : structuredClone(layout.legend ?? {});
+    if (!narrow && !plot.dataset.narrow) return;
+    plot.dataset.narrow = narrow ? "true" : "";
+    await Plotly.relayout(plot, { legend });
+    const height = (layout.height || 450) + (narrow ? Math.max(0, Math.round(plot.querySelector(".legend .bg")?.getBoundingClientRect().height ?? 0) - LINE) : 0);
+    plot.style.height = `${height}px`;
+    await Plotly.relayout(plot, { height });
+  }
+
   async function draw(holder) {
     const figure = JSON.parse(holder.querySelector("script").textContent);
     const layout = { ...figure.layout, autosize: true };
@@ -39,16 +67,15 @@
     const plot = document.createElement("div");
     plot.className = "plot";
     plot.style.height = `${layout.height || 450}px`;
-    const axes = (kind) => Object.entries(layout).filter(([name]) => name.startsWith(kind)).map(([, axis]) => axis);
-    const across = new Set(axes("xaxis").map((axis) => axis.domain?.[0] ?? 0)).size, titled = axes("yaxis").filter((axis) => axis.title?.text).length;
-    const least = across > 1 ? PANEL * across + TITLE * titled : (layout.meta?.width ?? 0);
-    if (least) { // on a phone it scrolls sideways, where its parts would cover each other
+    const least = leastWidth(layout);
+    if (least) {
       plot.style.minWidth = `${least}px`;
       holder.tabIndex = 0;
     }
     holder.append(plot);
     const config = { responsive: true, displaylogo: false };
     await Plotly.newPlot(plot, { data: figure.data, layout, frames: figure.frames || [], config });
+    await arrange(plot, figure.layout);
     holder.dataset.drawn = "true";
     new MutationObserver(() => Plotly.relayout(plot, { template: themed(template) })).observe(
       document.documentElement, { attributeFilter: ["data-theme"] });
@@ -57,7 +84,7 @@
     new ResizeObserver(() => {
       if (plot.clientWidth && plot.clientWidth !== width) {
         width = plot.clientWidth;
-        Plotly.Plots.resize(plot);
+        Plotly.Plots.resize(plot).then(() => arrange(plot, figure.layout));
       }
     }).observe(holder);
   }

@@ -91,12 +91,18 @@ export function slider(label, { min, max, step }, onInput) {
   };
 }
 
-// A labelled choice among [value, text] pairs: {node, show(value)}.
+// A labelled choice among [value, text] pairs: {node, show(value)}; a value that is none of them is its own.
 export function choice(label, options, onChange) {
   const select = element("select", { onchange: () => onChange(options[select.selectedIndex][0]) },
-    ...options.map(([, text]) => element("option", {}, text)));
+    ...options.map(([, text]) => element("option", {}, text)), element("option", { hidden: true }, "its own"));
   const node = element("label", { class: "cff-choice" }, element("span", {}, label), select);
-  return { node, show(value) { select.selectedIndex = options.findIndex(([known]) => known === value); } };
+  return {
+    node,
+    show(value) {
+      const found = options.findIndex(([known]) => known === value);
+      select.selectedIndex = found < 0 ? options.length : found;
+    },
+  };
 }
 
 // Keys belong to what has the focus: JupyterLab has shortcuts of its own, unless the very element asks it not to.

@@ -3,7 +3,7 @@
 import { raster } from "./array.js";
 import { drawn, element, onceAFrame } from "./dom.js";
 
-const RUN = { width: 320, height: 130, left: 40, bottom: 20, top: 8 };
+const RUN = { width: 320, height: 140, left: 40, bottom: 20, top: 24, names: 14 }; // names stand above the curves
 
 // Draws the widget into `el` and returns what undoes it.
 export function renderTraining({ model, el }) {
@@ -43,11 +43,11 @@ function runChart(title, lines) {
       node.setAttribute("aria-label", `${title} over steps: ${lines.map(([name, what]) => `${what} ${(curves[name].at(-1) ?? 0).toFixed(3)}`).join(", ")}`);
       node.replaceChildren(
         drawn("path", { d: `M ${RUN.left} ${RUN.top} V ${RUN.height - RUN.bottom} H ${RUN.width - 10}`, class: "cff-run-axis" }),
-        label(most.toPrecision(2), { x: RUN.left - 4, y: RUN.top + 8 }, "end"), label("0", { x: RUN.left - 4, y: RUN.height - RUN.bottom }, "end"),
-        label(title, { x: RUN.left + 6, y: RUN.top + 8 }, "start"), label(`step ${steps.at(-1) ?? 0}`, { x: RUN.width - 10, y: RUN.height - 5 }, "end"),
+        label(most.toPrecision(2), { x: RUN.left - 4, y: RUN.top + 4 }, "end"), label("0", { x: RUN.left - 4, y: RUN.height - RUN.bottom }, "end"),
+        label(title, { x: RUN.left, y: RUN.names }, "start"), label(`step ${steps.at(-1) ?? 0}`, { x: RUN.width - 10, y: RUN.height - 5 }, "end"),
         ...lines.map(([name, , colour]) => drawn("path", {
           d: curves[name].map((value, k) => `${k ? "L" : "M"} ${x(steps[k])} ${y(value)}`).join(" "), class: `cff-run-line cff-run-${colour}` })),
-        ...lines.map(([name, what, colour], k) => curves[name].length ? drawn("text", { x: RUN.left + 90 + 90 * k, y: RUN.top + 8, class: `cff-run-text cff-run-name-${colour}` }, what) : ""));
+        ...lines.map(([name, what, colour], k) => curves[name].length ? drawn("text", { x: RUN.left + 90 + 90 * k, y: RUN.names, class: `cff-run-text cff-run-name-${colour}` }, what) : ""));
     },
   };
 }
