@@ -185,7 +185,7 @@ class Trainer:
         self.progress.seconds, self.progress.processor_seconds = seconds, time.process_time() - self.idle
         if not finite:
             raise FloatingPointError(f"training stopped at step {self.progress.step + 1} (counted from 1): "
-                                     f"{offender(self.plain)}; lower learning_rate or clip, or look at the data")
+                                     f"{offender(self.plain)}; lower learning_rate or clip, give flip-flops more unfolds, or look at the data")
 
     def look(self, log) -> Evaluation:
         """Evaluate on the validation split, keep the weights if they are the best so far, and log."""
@@ -193,7 +193,7 @@ class Trainer:
         valid = self.score(self.task.valid, self.valid_lengths)
         if not math.isfinite(valid.loss):
             raise FloatingPointError(f"training stopped at step {progress.step}: the validation loss is {valid.loss}; "
-                                     "lower learning_rate or clip, or look at the data")
+                                     "lower learning_rate or clip, give flip-flops more unfolds, or look at the data")
         running = torch.tensor(progress.running, dtype=torch.float64, device=self.accelerator.device)
         if self.accelerator.num_processes > 1:
             running = self.accelerator.reduce(running, reduction="sum")
