@@ -44,9 +44,18 @@ def test_records_of_other_data_or_budget_never_share_a_group():
     records = [record(), record("attention"), record(maximum=2000), record(steps=300), record(task="image")]
     groups = evaluation.comparable(records)
     assert [len(group) for group in groups.values()] == [2, 1, 1, 1]
-    assert list(groups) == ["ListOps, 100 to 500 tokens, cpu, 1,000 updates of 32", "ListOps, 100 to 500 tokens, cpu, 300 updates of 32",
+    assert list(groups) == ["ListOps, 100 to 500 tokens, tier cpu, 1,000 updates of 32",
+                            "ListOps, 100 to 500 tokens, tier cpu, 300 updates of 32",
                             "ListOps, 100 to 2000 tokens", "Image, 1,024 pixels"]  # fmt: skip
     assert evaluation.comparable([]) == {}
+
+
+def test_two_tiers_of_the_same_data_are_named_by_their_tiers_alone():
+    large = replace(record(), tier="gpu", settings=record().settings | {"tier": "gpu", "steps": 7})
+    groups = evaluation.comparable([record(), large])
+    assert list(groups) == ["ListOps, 100 to 500 tokens, tier cpu", "ListOps, 100 to 500 tokens, tier gpu"]
+    titles = [note.text for note in evaluation.scores(groups).layout.annotations[:2]]
+    assert titles == ["ListOps, tier cpu<br>100 to 500 tokens", "ListOps, tier gpu<br>100 to 500 tokens"]
 
 
 @pytest.mark.parametrize(

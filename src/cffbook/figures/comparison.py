@@ -57,10 +57,12 @@ def comparable(records: Sequence[Record]) -> dict[str, list[Record]]:
     for record in records:
         key = (data_name(record.task), setting(record, "tier"), setting(record, "variant"), *(setting(record, name) for name in PROTOCOL))
         groups.setdefault(key, []).append(record)
-    names = [key[0] for key in groups]
+    known = [key[:2] for key in groups]
+    data = [name for name, _ in known]
     named = {}
     for number, (key, group) in enumerate(groups.items()):
-        name = key[0] if names.count(key[0]) == 1 else f"{key[0]}, {key[1]}, {key[3]:,} updates of {key[4]}"
+        tier = f"{key[0]}, tier {key[1]}"
+        name = key[0] if data.count(key[0]) == 1 else tier if known.count(key[:2]) == 1 else f"{tier}, {key[3]:,} updates of {key[4]}"
         named[name if name not in named else f"{name} ({number})"] = group
     tasks = {name: group[0].task for name, group in named.items()}
     shortest_first = sorted(named, key=lambda name: (TASKS.index(tasks[name]["name"]) if tasks[name]["name"] in TASKS else len(TASKS),

@@ -188,10 +188,17 @@ def _places(groups: Mapping[str, Sequence[Record]]) -> list[dict[str, int]]:
     return [{"row": 1 + number // ACROSS, "col": 1 + number % ACROSS} for number in range(len(groups))]
 
 
+def _titled(name: str) -> str:
+    """A group's name in two lines, task and tier above: panels are narrow."""
+    data, comma, tier = name.partition(", tier ")
+    task, _, more = data.partition(", ")
+    return f"{task}{comma}{tier}" + (f"<br>{more}" if more else "")
+
+
 def _panels(groups: Mapping[str, Sequence[Record]]) -> "Figure":
     subplots = require("plotly.subplots", extra="plots", purpose="a figure")
     columns, rows = max(1, min(len(groups), ACROSS)), max(1, -(-len(groups) // ACROSS))
-    figure = subplots.make_subplots(rows=rows, cols=columns, subplot_titles=[name.replace(", ", "<br>", 1) for name in groups] or None,
+    figure = subplots.make_subplots(rows=rows, cols=columns, subplot_titles=[_titled(name) for name in groups] or None,
                                     horizontal_spacing=0.25 / (columns + 1), vertical_spacing=0.34 / rows)
     if not groups:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="no record yet", showarrow=False, font={"size": 18})
