@@ -122,7 +122,7 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
     """
     settings = base(task, tier, seed, row, "memory", RECURRENT_RATE)
     found = {"drive": 3.0, "slowest": 1_000.0 if task in ARENA else 100_000.0} if task in ARENA + HELD else {}
-    if (task, tier) == ("image", "gpu"):  # there one step a sample came to be too long: pairs under the constant lines of even areas were chaotic
+    if (task, tier) == ("image", "gpu"):  # one unfold was too few there: a pair was found chaotic under constant lines, and gradients exploded
         found["unfolds"] = 3
     return replace(settings, mixer_options=replace(settings.mixer_options, **found, **options))
 
