@@ -228,6 +228,22 @@ def test_path_x_is_the_hard_task_at_128_pixels(monkeypatch):
     assert seen == [(design(128, "hard"), role, 3) for role in ("train", "valid", "test")]
 
 
+def test_a_curriculum_begins_with_shorter_contours_whose_labels_hold():
+    task = tasks.load("pathfinder", difficulty="intermediate", **FEW)
+    short = task.train.at(4)
+    assert task.train.at(9) is task.train and task.train.at(4) is short and (len(short), short.length) == (21, 4)
+    assert short.batch([0]).inputs.shape == task.train.batch([0]).inputs.shape
+    long = short.drawn.segments[:, :8]
+    assert (long[:, :4, 0] == 0).all() and (long[:, 4:, 0] == 1).all()  # two contours of four segments
+    found = [traced(segments, discs, 5) for segments, discs in zip(short.drawn.segments, short.drawn.discs, strict=True)]
+    assert found == short.drawn.labels.tolist()
+    assert task.train.at(3).hash != short.hash == tasks.load("pathfinder", difficulty="intermediate", **FEW).train.at(4).hash
+    assert not np.array_equal(task.valid.at(4).pixels[0], short.pixels[0])
+    for length in (2, 10):
+        with pytest.raises(ValueError, match=f"3 to 9 segments, got {length} segments of drawn images"):
+            task.train.at(length)
+
+
 def test_the_cache_gives_the_same_images_and_is_not_drawn_again(cache, monkeypatch):
     first = tasks.load("pathfinder", **FEW)
     monkeypatch.setattr(pathfinder, "draw", lambda *_: pytest.fail("drawn again"))

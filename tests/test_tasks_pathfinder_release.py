@@ -95,6 +95,8 @@ def test_the_release_is_read_from_folder_and_archive_and_split_by_the_seed(tmp_p
     assert held(moved) != held(task) and sorted(held(moved)) == sorted(held(task))
     assert tasks.load("pathfinder", source=folder, train=4).train.hash == pathfinder.Contours(
         task.train.pixels[:4], task.train.targets[:4], False).hash
+    with pytest.raises(ValueError, match="got 3 segments of a release"):
+        task.train.at(3)
 
 
 def test_the_empty_image_of_the_release_is_skipped_by_its_name(tmp_path):

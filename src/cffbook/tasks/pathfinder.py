@@ -7,6 +7,8 @@ Source: Linsley et al. 2018; Tay et al. 2021; the state-space models' `s4` data 
 
 import hashlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +24,41 @@ SIZES = {"train": 160_000, "valid": 20_000, "test": 20_000}
 
 
 class Contours(Pixels):
-    """Pathfinder images as sequences; `drawn` says how each came about, None where the release was read."""
+    """Pathfinder images as sequences.
+
+    Args:
+        images: `(examples, side, side)` uint8.
+        labels: `(examples,)`, whether a contour joins the discs.
+        real: as of `Pixels`.
+        drawn: how each came about; None where the release was read.
+        length: segments of a contour.
+        draw: draws as many images with contours of other lengths; None where the release was read.
+    """
 
     mean, deviation = 0.0, 255.0
+    least = 3  # with fewer segments both discs would touch
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, real: bool, drawn: Drawn | None = None):
+    def __init__(self, images: np.ndarray, labels: np.ndarray, real: bool, drawn: Drawn | None = None, length: int = LENGTHS["hard"],
+                 draw: Callable[[int], Drawn] | None = None):  # fmt: skip
         super().__init__(images.reshape(len(images), -1), labels, real)
-        self.drawn = drawn
+        self.drawn, self.length, self._draw = drawn, length, draw
+        self._last = None
+
+    def at(self, length: int) -> "Contours":
+        """Images of the same role and seed, as many, whose contours have another number of segments: what a curriculum begins with.
+
+        Raises:
+            ValueError: fewer than 3 segments or more than the images have, or images of a release.
+        """
+        if self._draw is None or not self.least <= length <= self.length:
+            raise ValueError(f"expected drawn images, and contours of {self.least} to {self.length} segments, got {length} segments of "
+                             f"{'a release' if self._draw is None else 'drawn images'}")
+        if length == self.length:
+            return self
+        if self._last is None or self._last.length != length:  # the last one is kept, as updates ask one after the other
+            drawn = self._draw(length)
+            self._last = Contours(drawn.images, drawn.labels, self.real, drawn, length, self._draw)
+        return self._last
 
 
 def build(
@@ -89,7 +119,8 @@ def _build(name, resolution, difficulty, protocol, sizes, seed, workers, source)
         splits = {}
         for role, count in sizes.items():
             drawn = _drawn(resolution, difficulty, seed, role, count, workers)
-            splits[role] = Contours(drawn.images, drawn.labels, real, drawn)
+            again = partial(_drawn, resolution, seed=seed, role=role, count=count, workers=workers)
+            splits[role] = Contours(drawn.images, drawn.labels, real, drawn, LENGTHS[difficulty], again)
     else:
         splits, origin["source"] = _released(Path(source), resolution, difficulty, sizes, seed, real)
         del origin["generator"]
@@ -102,7 +133,7 @@ def _build(name, resolution, difficulty, protocol, sizes, seed, workers, source)
     )  # fmt: skip
 
 
-def _drawn(resolution: int, difficulty: str, seed: int, role: str, count: int, workers: int) -> Drawn:
+def _drawn(resolution: int, difficulty: str | int, seed: int, role: str, count: int, workers: int) -> Drawn:
     path = cache_folder() / "pathfinder" / f"v{VERSION}_{resolution}_{difficulty}_seed{seed}_{role}{count}.npz"
     if path.exists():
         return Drawn(**load_arrays(path, ARRAYS))
@@ -122,5 +153,5 @@ def _released(source: Path, side: int, difficulty: str, sizes: dict[str, int], s
     splits = {}
     for place, (role, size) in enumerate(sizes.items()):
         chosen = order[cuts[place] : cuts[place + 1]][:size]
-        splits[role] = Contours(stored["images"][chosen], stored["labels"][chosen], real)
+        splits[role] = Contours(stored["images"][chosen], stored["labels"][chosen], real, length=LENGTHS[difficulty])
     return splits, str(stored["source"])

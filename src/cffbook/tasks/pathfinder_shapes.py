@@ -61,9 +61,13 @@ class Design:
     distractor_contrast: int = 100
 
 
-def design(side: int, difficulty: str) -> Design:
-    """The release's parameters for 32, 64 or 128 pixels and easy, intermediate or hard."""
-    contour, short = LENGTHS[difficulty], LENGTHS[difficulty] // 3
+def design(side: int, difficulty: str | int) -> Design:
+    """The release's parameters for 32, 64 or 128 pixels and easy, intermediate or hard; or for contours of another number of segments, from 3 on.
+
+    Of another number the labels are even, and the distance of the discs may tell something about them.
+    """
+    contour = difficulty if isinstance(difficulty, int) else LENGTHS[difficulty]
+    short = contour // 3
     tries = SHORT[side] // short
     if side == 32:
         return Design(32, contour, short, tries, paddle=2, thickness=0.5, seed_distance=7, radius=1.5, continuity=1.0,
