@@ -3,8 +3,9 @@
 A sequence model at chance says nothing as long as nobody has shown that the labels can be learned. This network is no row
 of a table: it is given the plane that the sequence models have to find. Blocks of two 3 x 3 convolutions on a grid of half
 the side, x <- relu(x + f(x)), then mean and maximum over the plane. While it trains, every image is turned and mirrored at
-random, which leaves its label as it is, and contours begin with three segments and grow as they are mastered: with long ones
-from the first update on it was still at chance after two thousand. It is selected and tested on long ones alone. Source: He et al. 2016; the check itself is issue 38 of google-research/long-range-arena.
+random, which leaves its label as it is, and contours begin with three segments and grow as they are mastered: with long
+ones from the first update on it was still at chance after two thousand. It is selected and tested on long ones alone.
+Source: He et al. 2016; the check itself is issue 38 of google-research/long-range-arena.
 """
 
 import argparse
