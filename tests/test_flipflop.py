@@ -149,7 +149,7 @@ def test_assigned_values_are_read_back():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FlipFlop(0), "pairs must be at least 1, got 0"),
+        (lambda: FlipFlop(0), "expected pairs to be a whole number of at least 1, got 0"),
         (lambda: FlipFlop(1, scheme="set"), "unknown input scheme 'set': choose one of set_reset, shared"),
         (lambda: FlipFlop(1, sensory="jk"), "unknown kind of sensory synapse 'jk': choose one of plain, steered"),
         (lambda: FlipFlop(1, self_polarity=2), "self_polarity must be -1, 0 or"),

@@ -191,7 +191,36 @@ def test_absent_synapses_cost_no_parameters():
     assert count == 4 * wiring.ring(8).synapses + 2 * 8
 
 
-def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
+@pytest.mark.parametrize("options", [{}, {"lateral": wiring.ring(8), "kind": "per_synapse"}, {"both": True}], ids=str)
+def test_the_layer_is_compiled_as_one_graph(options):
+    layer, x = layer_with(**options), torch.randn(2, 5, 6)
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x)[0], layer(x)[0]) and torch.equal(compiled(x, elapsed=0.5)[1], layer(x, elapsed=0.5)[1])
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 6), (2, 0, 6)])
+@pytest.mark.parametrize("lateral", [None, wiring.ring(8)], ids=["alone", "ring"])
+def test_from_no_sequence_or_no_sample_nothing_is_learned(shape, lateral):
+    layer = layer_with(lateral=lateral)
+    y, potential = layer(torch.zeros(shape, requires_grad=True))
+    y.sum().backward()
+    assert y.shape == shape and potential.shape == (shape[0], 8, 2)
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in layer.parameters())
+
+
+def test_a_layer_without_memory_for_its_numbers_gives_shapes():
+    y, potential = layer_with(lateral=wiring.ring(8)).to("meta")(torch.zeros(2, 5, 6, device="meta"))
+    assert y.is_meta and y.shape == (2, 5, 6) and potential.shape == (2, 8, 2)
+
+
+def test_a_printed_layer_says_what_it_is():
+    printed = repr(layer_with(lateral=wiring.ring(8), readout="both"))
+    assert "6, readout='both', bidirectional=False, backend='auto'" in printed
+    assert "FlipFlop(8, scheme='set_reset', sensory='steered', self_polarity=-1, solver=SemiImplicitEuler(unfolds=2))" in printed
+    assert f"LateralSynapses(8, synapses={wiring.ring(8).synapses}, kind='presynaptic')" in printed
+
+
+def test_the_layer_is_copied_pickled_and_cast_like_any_module():
     layer, x = layer_with(lateral=wiring.ring(8)), torch.randn(2, 5, 6)
     expected = layer(x)[0]
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
@@ -215,7 +244,10 @@ def test_the_layer_is_copied_pickled_compiled_and_cast_like_any_module():
         (lambda: MemoryLayer(4, 6, wiring.ring(6), bidirectional=True), "joins flip-flops of both directions"),
         (lambda: MemoryLayer(4, 6)(torch.zeros(2, 3, 5)), r"shape \(batch, time, 4\), got \(2, 3, 5\)"),
         (lambda: MemoryLayer(4, 6, bidirectional=True)(torch.zeros(2, 3, 4), torch.zeros(2, 6, 2)), "cannot continue from a potential"),
-        (lambda: MemoryLayer(4, 6, backend="gpu")(torch.zeros(2, 3, 4)), "unknown backend 'gpu': choose 'auto' or one of basins, fused_cpu, fused_gpu, newton, sequential"),
+        (lambda: MemoryLayer(4, 6)(torch.zeros(2, 3, 4, dtype=torch.int64)), "floating-point numbers, got torch.int64: call .float()"),
+        (lambda: MemoryLayer(0, 6), "expected d_model to be a whole number of at least 1, got 0"),
+        (lambda: MemoryLayer(4, 6.0), "expected flip_flops to be a whole number of at least 1, got 6.0"),
+        (lambda: MemoryLayer(4, 6, backend="gpu"), "unknown backend 'gpu': choose 'auto' or one of basins, fused_cpu, fused_gpu, newton, sequential"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(make, message):

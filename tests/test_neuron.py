@@ -122,6 +122,22 @@ def test_a_wiring_for_other_inputs_is_refused():
         LTCCell(3, wiring.Wiring(wiring.ring(5).polarity, sensory=sensory))
 
 
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: LTC(0, 5), "expected input_size to be a whole number of at least 1, got 0"),
+    (lambda: LTC(3, 2.5), "expected wiring to be a whole number of at least 1, got 2.5"),
+    (lambda: LTC(3, 5, backend="gpu"), "unknown backend 'gpu'"),
+])  # fmt: skip
+def test_a_layer_that_cannot_be_is_refused_when_it_is_made(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_layer_is_compiled_as_one_graph_and_printed_with_its_sizes():
+    layer, inputs = LTC(3, 5), torch.randn(2, 9, 3)
+    assert torch.equal(torch.compile(layer, backend="eager", fullgraph=True)(inputs)[0], layer(inputs)[0])
+    assert "solver=SemiImplicitEuler(unfolds=6)" in repr(layer) and "(sensory): SynapseParameters(3, 5, synapses=15)" in repr(layer)
+
+
 def test_every_gradient_of_the_layer_is_right():
     torch.manual_seed(0)
     layer = LTC(2, wiring.ring(3), RungeKutta4(1)).double()

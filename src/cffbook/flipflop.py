@@ -24,6 +24,7 @@ from cffbook.neuron import inverse_softplus
 from cffbook.recurrence import Pairs
 from cffbook.recurrence.forms import PAIR_VALUES
 from cffbook.solver import SemiImplicitEuler, Solver
+from cffbook.wiring.checks import count
 
 SCHEMES = ("set_reset", "shared")
 SENSORY = ("plain", "steered")
@@ -124,7 +125,8 @@ class FlipFlop(nn.Module):
         init: Callable[["FlipFlop"], None] | None = None,
     ):
         super().__init__()
-        _check_choices(pairs, scheme, sensory, self_polarity)
+        pairs = count(pairs, "pairs")
+        _check_choices(scheme, sensory, self_polarity)
         self.pairs, self.scheme, self.kind, self.self_polarity = pairs, scheme, sensory, self_polarity
         self.solver = solver or SemiImplicitEuler()
         self.state_shape = (pairs, 2)
@@ -143,6 +145,10 @@ class FlipFlop(nn.Module):
             if self.swings and not before:
                 lock_step.warn(self.form(), self.solver.unfolds)
         return super().train(mode)
+
+    def extra_repr(self) -> str:
+        """What distinguishes the cell, for `print`."""
+        return f"{self.pairs}, scheme={self.scheme!r}, sensory={self.kind!r}, self_polarity={self.self_polarity}, solver={self.solver}"
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the physical parameters that this variant has."""
@@ -230,9 +236,7 @@ _FREE = (
 )
 
 
-def _check_choices(pairs: int, scheme: str, sensory: str, self_polarity: int) -> None:
-    if pairs < 1:
-        raise ValueError(f"pairs must be at least 1, got {pairs}: give the number of flip-flops")
+def _check_choices(scheme: str, sensory: str, self_polarity: int) -> None:
     if scheme not in SCHEMES:
         raise ValueError(f"unknown input scheme {scheme!r}: choose one of {', '.join(SCHEMES)}")
     if sensory not in SENSORY:

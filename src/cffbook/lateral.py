@@ -95,6 +95,10 @@ class LateralSynapses(nn.Module):
         self.raw_slope = nn.Parameter(inverse_softplus(torch.full(gates, 8.0)))
         self.half_activation = nn.Parameter(torch.empty(gates).uniform_(-0.3, 0.3))
 
+    def extra_repr(self) -> str:
+        """Size and kind, for `print`."""
+        return f"{self.size}, synapses={len(self.source)}, kind={self.kind!r}"
+
     def matrix(self, values: Tensor) -> Tensor:
         """Values `(synapses, 2)` as `(source, target, 2)`, 0 where there is no synapse."""
         return values.new_zeros(self.size, self.size, 2).index_put((self.source, self.target), values)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from cffbook.flipflop import FlipFlop, NearCritical
 from cffbook.lateral import STRENGTH, MemoryCell, check_kind, check_wiring
-from cffbook.recurrence import blank_padding, unroll, unroll_mapped
+from cffbook.recurrence import blank_padding, check_backend, unroll, unroll_mapped
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
+from cffbook.wiring.checks import count
 
 READOUTS = ("one", "both")
 
@@ -59,10 +60,12 @@ class MemoryLayer(nn.Module):
         drive: float = 1.0,
     ):
         super().__init__()
+        d_model = count(d_model, "d_model")
+        check_backend(backend)
         if drive <= 0:
             raise ValueError(f"drive must be positive, got {drive}: 1 leaves the input map as `torch.nn.Linear` draws it")
-        if isinstance(flip_flops, int):
-            flip_flops = FlipFlop(flip_flops, sensory="steered", solver=SemiImplicitEuler(1), init=NearCritical())
+        if not isinstance(flip_flops, FlipFlop):
+            flip_flops = FlipFlop(count(flip_flops, "flip_flops"), sensory="steered", solver=SemiImplicitEuler(1), init=NearCritical())
         check_kind(lateral)
         if readout not in READOUTS:
             raise ValueError(f"unknown readout {readout!r}: choose one of {', '.join(READOUTS)}")
@@ -95,6 +98,8 @@ class MemoryLayer(nn.Module):
             raise ValueError(f"inputs must have the shape (batch, time, {self.d_model}), got {tuple(inputs.shape)}: see d_model")
         if self.bidirectional and potential is not None:
             raise ValueError("a bidirectional layer cannot continue from a potential, it needs the whole sequence: use bidirectional=False")
+        if not inputs.is_floating_point():
+            raise ValueError(f"inputs must be floating-point numbers, got {inputs.dtype}: call .float(), or embed token ids first")
         maps, ways = (self.input_map, self.output_map), 2 if self.bidirectional else 1
         whole = unroll_mapped(self.cell, *maps, inputs, potential, elapsed, lengths, self.backend, ways)
         if whole is None:
@@ -102,6 +107,10 @@ class MemoryLayer(nn.Module):
             held, last = self._run(inputs, potential, elapsed, lengths, first=one)
             whole = self.output_map(held if one else held.flatten(-2)), last
         return blank_padding(whole[0], lengths), whole[1]
+
+    def extra_repr(self) -> str:
+        """What the parts do not say, for `print`."""
+        return f"{self.d_model}, readout={self.readout!r}, bidirectional={self.bidirectional}, backend={self.backend!r}"
 
     def potentials(
         self, inputs: Tensor, potential: Tensor | None = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None

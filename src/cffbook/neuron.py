@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from cffbook import wiring as wirings
-from cffbook.recurrence import Network, Synaptic, blank_padding, unroll
+from cffbook.recurrence import Network, Synaptic, blank_padding, check_backend, unroll
 from cffbook.recurrence.forms import layout
 from cffbook.solver import SemiImplicitEuler, Solver
 from cffbook.wiring.builders import random_signs
+from cffbook.wiring.checks import count
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
@@ -68,6 +69,10 @@ class SynapseParameters(nn.Module):
         self.slope = nn.Parameter(torch.empty(count).uniform_(3.0, 8.0))
         self.half_activation = nn.Parameter(torch.empty(count).uniform_(0.3, 0.8))
         self.reversal = nn.Parameter(polarity[source, target].to(torch.get_default_dtype()))
+
+    def extra_repr(self) -> str:
+        """Sizes, for `print`."""
+        return f"{self.shape[0]}, {self.shape[1]}, synapses={len(self.source)}"
 
     def matrix(self, values: Tensor) -> Tensor:
         """Per-synapse values as a matrix `(source, target)`, 0 where there is no synapse."""
@@ -125,6 +130,7 @@ class LTCCell(nn.Module):
 
     def __init__(self, input_size: int, wiring: wirings.Wiring, solver: Solver | None = None):
         super().__init__()
+        input_size = count(input_size, "input_size")
         if wiring.sensory is None:
             everywhere = torch.ones(input_size, wiring.size, dtype=torch.bool)
             polarity = random_signs(everywhere, 2 / 3, torch.Generator().manual_seed(1))
@@ -150,6 +156,10 @@ class LTCCell(nn.Module):
             self.sensory.values(),
             self.recurrent.values(),
         )
+
+    def extra_repr(self) -> str:
+        """How a sample is advanced, for `print`."""
+        return f"solver={self.solver}"
 
     def form(self) -> Network:
         """The same values as arrays, for the fused backends."""
@@ -177,8 +187,9 @@ class LTC(nn.Module):
 
     def __init__(self, input_size: int, wiring: wirings.Wiring | int, solver: Solver | None = None, backend: str = "auto"):
         super().__init__()
-        if isinstance(wiring, int):
-            wiring = wirings.dense(wiring, self_connections=True, excitatory=2 / 3)
+        check_backend(backend)
+        if not isinstance(wiring, wirings.Wiring):
+            wiring = wirings.dense(count(wiring, "wiring"), self_connections=True, excitatory=2 / 3)
         self.cell = LTCCell(input_size, wiring, solver)
         self.backend = backend
         self.output_size = wiring.outputs or wiring.size

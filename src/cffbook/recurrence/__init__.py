@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.checks import blank_padding, check_inputs, prepare, real
-from cffbook.recurrence.choice import choose, find, names
+from cffbook.recurrence.checks import blank_padding, check_inputs, prepare, real, without_autocast
+from cffbook.recurrence.choice import check_backend, choose, find, names
 from cffbook.recurrence.forms import Layout, Network, Pairs, Synaptic
 from cffbook.recurrence.mapped import unroll_mapped
 
-__all__ = ["Cell", "Circuit", "Layout", "Network", "Pairs", "Synaptic", "blank_padding", "choose", "names", "real", "unroll", "unroll_mapped"]
+__all__ = ["Cell", "Circuit", "Layout", "Network", "Pairs", "Synaptic", "blank_padding", "check_backend", "choose", "names", "real", "unroll",
+           "unroll_mapped"]
 
 
 class Circuit(Protocol):
@@ -83,7 +84,7 @@ def unroll(
     reason = module.refusal(cell, inputs)
     if reason is not None:
         raise ValueError(f"backend {backend!r} {reason}")
-    with torch.autocast(inputs.device.type, enabled=False):
+    with without_autocast(inputs.device.type):
         arguments = prepare(cell, inputs, potential, elapsed, lengths)
         if first and hasattr(module, "run_first"):
             return module.run_first(cell, *arguments)

@@ -1,12 +1,11 @@
 """Chunks of time side by side: cut, run as rows of a batch or as single pairs on another backend, and joined again."""
 
-import importlib.util
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from cffbook.recurrence.choice import MODULES, find
+from cffbook.recurrence.choice import find, installed
 from cffbook.recurrence.pairs import FrozenPairs, Pairs
 
 
@@ -18,8 +17,7 @@ def engine_for(name: str, cell, inputs: Tensor) -> tuple[str, ModuleType]:
     """
     if name == "auto":
         fused, needs = ("fused_gpu", "triton") if inputs.is_cuda else ("fused_cpu", "numba")
-        there = fused in MODULES and all(importlib.util.find_spec(each) is not None for each in (MODULES[fused], needs))
-        name = fused if there and find(fused).refusal(cell, inputs) is None else "sequential"
+        name = fused if installed(needs) and find(fused).refusal(cell, inputs) is None else "sequential"
     if name in ("basins", "newton"):
         raise ValueError(f"engine must run one sample after another, got {name!r}: choose 'auto', 'sequential' or a fused one")
     reason = find(name).refusal(cell, inputs)

@@ -1,7 +1,16 @@
 """What every backend may rely on: shapes, lengths and elapsed times that have been checked."""
 
+import math
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
+
 import torch
 from torch import Tensor
+
+
+def without_autocast(device: str) -> AbstractContextManager:
+    """A context in which the kind of device computes in the types that it is given; there are some that know no autocast."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def check_inputs(inputs: Tensor, input_shape: tuple[int, ...]) -> None:
@@ -29,11 +38,13 @@ def as_potential(potential: Tensor | None, batch: int, state_shape: tuple[int, .
 
 def as_elapsed(elapsed: Tensor | float, batch: int, time: int, state_shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Elapsed times `(batch or 1, time or 1, ...)`, ready to broadcast against `(batch, time, *state_shape)`."""
-    value = torch.as_tensor(elapsed, dtype=like.dtype)
-    if not bool(torch.isfinite(value).all()) or bool((value < 0).any()):
+    number = isinstance(elapsed, Real)  # looked at as one: the value of a tensor breaks compiled graphs, and a GPU's has to be waited for
+    value = elapsed if number else torch.as_tensor(elapsed, dtype=like.dtype)
+    good = 0 <= value < math.inf if number else bool((torch.isfinite(value) & (value >= 0)).all())
+    if not good:
         raise ValueError("elapsed must be finite and at least 0, got a negative, infinite or NaN time: give times since the last sample")
-    if value.dim() == 0 and not torch.is_tensor(elapsed):  # a GPU writes a number by itself: a copy would wait for all that it has to do
-        return like.new_full((1, 1, *(1 for _ in state_shape)), float(value))
+    if number:
+        return like.new_full((1, 1, *(1 for _ in state_shape)), value)
     value = value.to(like.device)
     if value.dim() == 0:
         return value.reshape(1, 1, *(1 for _ in state_shape))

@@ -5,25 +5,19 @@ A backend is a module with `refusal(cell, inputs) -> str | None`, why it cannot 
 cheaper it has `run_first` too, for the potentials of the first neuron of each pair alone, and `run_mapped`, see `mapped`.
 """
 
-import functools
-import importlib
 import importlib.util
 import logging
 import math
+import sys
 from types import ModuleType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from cffbook.recurrence import sequential
 
-MODULES = {  # imported when first asked for: what they need is optional
-    "fused_cpu": "cffbook.recurrence.fused_cpu",
-    "fused_gpu": "cffbook.recurrence.fused_gpu",
-    "basins": "cffbook.recurrence.basins",
-    "newton": "cffbook.recurrence.newton",
-}
-
+NAMES = ("sequential", "fused_cpu", "fused_gpu", "basins", "newton")
 NEEDS = {"fused_cpu": "numba", "fused_gpu": "triton"}
 RUN_BY = {("basins", "cpu"): "fused_cpu", ("basins", "cuda"): "fused_gpu"}  # whose pass over time runs the chunks where `auto` takes it
 logger = logging.getLogger("cffbook.recurrence")
@@ -55,7 +49,17 @@ TABLE = (
 
 def names() -> tuple[str, ...]:
     """Names of the backends."""
-    return ("sequential", *MODULES)
+    return NAMES
+
+
+def check_backend(name: str) -> None:
+    """Raise a ValueError that lists the known ones unless `name` is "auto" or that of a backend."""
+    if name not in ("auto", *NAMES):
+        raise ValueError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    return f"unknown backend {name!r}: choose 'auto' or one of {', '.join(sorted(NAMES))}"
 
 
 def find(name: str) -> ModuleType:
@@ -65,11 +69,20 @@ def find(name: str) -> ModuleType:
         ValueError: the name is unknown; the known ones are listed.
         ImportError: what the backend needs is not installed; the extra that brings it is named.
     """
-    if name == "sequential":
-        return sequential
-    if name not in MODULES:
-        raise ValueError(f"unknown backend {name!r}: choose 'auto' or one of {', '.join(sorted(names()))}")
-    return importlib.import_module(MODULES[name])
+    match name:  # imported when first asked for, as what they need is optional; by statements, which torch.compile can follow
+        case "fused_cpu":
+            from cffbook.recurrence import fused_cpu as module
+        case "fused_gpu":
+            from cffbook.recurrence import fused_gpu as module
+        case "basins":
+            from cffbook.recurrence import basins as module
+        case "newton":
+            from cffbook.recurrence import newton as module
+        case "sequential":
+            module = sequential
+        case _:
+            raise ValueError(_unknown(name))
+    return module
 
 
 def choose(cell, inputs: Tensor) -> str:
@@ -80,15 +93,16 @@ def choose(cell, inputs: Tensor) -> str:
     lanes, samples = inputs.shape[0] * (cell.state_shape[0] if len(cell.state_shape) > 1 else 1), inputs.shape[1]
     fitting = (row for row in TABLE if row.device == inputs.device.type and lanes <= row.most_lanes and samples >= row.least_samples)
     name = next((row.backend for row in fitting if _runs(row.backend, cell, inputs)), "sequential")
-    logger.debug("auto takes %s for %s with inputs %s on %s", name, type(cell).__name__, tuple(inputs.shape), inputs.device)
+    if not torch.compiler.is_compiling():  # a logger breaks a compiled graph
+        logger.debug("auto takes %s for %s with inputs %s on %s", name, type(cell).__name__, tuple(inputs.shape), inputs.device)
     return name
 
 
 def _runs(name: str, cell, inputs: Tensor) -> bool:
     parts = {name, RUN_BY.get((name, inputs.device.type), name)}
-    return all(_installed(NEEDS[part]) for part in parts if part in NEEDS) and all(find(part).refusal(cell, inputs) is None for part in parts)
+    return all(installed(NEEDS[part]) for part in parts if part in NEEDS) and all(find(part).refusal(cell, inputs) is None for part in parts)
 
 
-@functools.cache
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+def installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    return package in sys.modules or importlib.util.find_spec(package) is not None

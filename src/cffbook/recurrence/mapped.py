@@ -41,7 +41,7 @@ def unroll_mapped(
     """
     if not (_plain(input_map, inputs) and _plain(output_map, inputs) and _steady(elapsed, ways) and next(cell.parameters()).dtype == inputs.dtype):
         return None
-    if torch.is_autocast_enabled(inputs.device.type) or type(inputs) not in (Tensor, nn.Parameter):
+    if inputs.is_meta or torch.is_autocast_enabled(inputs.device.type) or type(inputs) not in (Tensor, nn.Parameter):
         return None
     if inputs.shape[0] * inputs.shape[1] * input_map.out_features * inputs.element_size() < (LEAST if least is None else least):
         return None

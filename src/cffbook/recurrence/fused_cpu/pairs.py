@@ -59,7 +59,7 @@ def _backward(
 def sum_lanes(sums: Tensor, batch: int, pairs: int, dtype: torch.dtype) -> Tensor:
     """Gradients of the values `(17, pairs, 2)` from the sums of every lane `(blocks, 34 * LANES)`."""
     lanes = sums.reshape(-1, VALUES, LANES).transpose(0, 1).flatten(1)[:, : batch * pairs]
-    return lanes.reshape(-1, 2, batch, pairs).sum(2).transpose(1, 2).to(dtype, memory_format=torch.contiguous_format)
+    return lanes.reshape(VALUES // 2, 2, batch, pairs).sum(2).transpose(1, 2).to(dtype, memory_format=torch.contiguous_format)
 
 
 def roomy(*shape: int, like: Tensor) -> Tensor:
