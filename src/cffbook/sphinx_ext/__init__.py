@@ -38,6 +38,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("doctree-resolved", equations.link)
     app.connect("html-collect-pages", equations.write_pages)
     app.connect("builder-inited", theme.add_files)
+    app.setup_extension("sphinx.ext.autodoc")  # has the event
     app.connect("autodoc-process-docstring", theme.keep_columns, priority=100)  # before napoleon
     app.connect("html-page-context", theme.mend, priority=900)  # after the theme's own buttons
     # for a package that was installed before it had the entry points
