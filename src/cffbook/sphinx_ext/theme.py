@@ -12,7 +12,7 @@ from cffbook.sphinx_ext.layout import NOTEBOOKS
 STATIC = Path(__file__).parent / "static"
 STYLE, SCRIPT = "book.css", "book.js"
 ARXIV = re.compile(r"(>[^<>]*)arXiv:(\d{4}\.\d{4,5})")  # in a text, not in an attribute
-COLUMNS = re.compile(r"^ {4}|\S {3,}\S")  # an indented line, or one with a gap
+COLUMNS = re.compile(r"^ {4}|\S {2,}\S")  # an indented line, or one with a gap
 
 
 def add_files(app: Sphinx) -> None:
@@ -44,7 +44,7 @@ def mend(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: 
 
 
 def keep_columns(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Formulas and tables in the docstring of a module stay in their lines: without `::` above them they would run together."""
+    """Formulas and tables in the docstring of a module stay in their lines, as they are: without `::` above them they would run together."""
     if what != "module":
         return
     paragraphs = [part.split("\n") for part in "\n".join(lines).split("\n\n")]
@@ -53,7 +53,7 @@ def keep_columns(app: Sphinx, what: str, name: str, obj: object, options: object
         before = kept[-2] if kept else ""
         if all(map(COLUMNS.search, part)) and not before.endswith("::") and not before.startswith("    "):
             shift = "" if part[0].startswith("    ") else "    "
-            kept += ["::", "", *(shift + line for line in part), ""]
+            kept += [".. code-block:: text", "", *(shift + line.replace("``", "") for line in part), ""]
         else:
             kept += [*part, ""]
     lines[:] = kept

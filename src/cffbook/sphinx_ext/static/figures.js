@@ -93,7 +93,7 @@
 
   async function draw(holder) {
     const figure = JSON.parse(holder.querySelector("script").textContent);
-    const layout = { ...figure.layout, autosize: true };
+    const layout = { ...structuredClone(figure.layout), autosize: true }; // plotly writes into it, and arrange reads what it was
     delete layout.width;
     const template = layout.template;
     layout.template = themed(template);
