@@ -120,7 +120,7 @@ CRAMPED = """() => [...document.querySelectorAll('.cffbook-figure .plot')].filte
     return plot._fullLayout._size.w < 149 || ends.some(each => each.width && (each.left < at.left - 1 || each.right > at.right + 1)); }).length"""
 
 NARROWER = """() => [...document.querySelectorAll('.cffbook-figure .plot')].filter(
-    plot => plot.clientWidth && (Math.abs(plot._fullLayout.width - plot.clientWidth) > 2 || plot._fullLayout.xaxis?.title.text.includes('<br>'))
+    plot => plot.clientWidth && (Math.abs(plot._fullLayout.width - plot.clientWidth) > 2 || plot._fullLayout.xaxis?.title?.text?.includes('<br>'))
 ).length"""  # than the window that grew again, or with titles still in lines
 
 

@@ -3,7 +3,7 @@
   "use strict";
 
   // pixels that a panel beside others needs, one without axes, an upright axis with its title, a letter, and what surrounds the panels
-  const PANEL = 150, PICTURE = 70, TITLE = 60, LETTER = 7, MARGINS = 110;
+  const PANEL = 150, PICTURE = 70, TITLE = 60, LETTER = 7.6, MARGINS = 110;
   // a legend beside so narrow a plot would leave it no room; the first of its lines has room above the plot
   // beside names and a scale of colours that leave a plot less than its room, it scrolls sideways
   const NARROW = 520, LINE = 25, ROOM = 150, ABOVE = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" };
