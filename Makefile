@@ -42,6 +42,7 @@ test-notebooks: $(READY)
 notebooks: $(READY)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=300 \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False book/*.ipynb notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --coalesce-streams --inplace book/*.ipynb notebooks/*.ipynb  # what a cell prints is one output, however fast it came
 
 env: $(READY)
 

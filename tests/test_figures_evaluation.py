@@ -171,6 +171,14 @@ def test_the_aim_compares_with_the_reference_row_alone():
     assert quarter.x1 == 1 and quarter.y0 == 0
 
 
+def test_each_kind_of_data_has_a_symbol_of_its_own_and_too_many_are_refused():
+    groups = evaluation.comparable([record(row, maximum=500 + m) for m in range(len(evaluation.SYMBOLS)) for row in ("memory", "attention")])
+    key = [trace.marker.symbol for trace in evaluation.aim(groups).data if trace.name in groups]
+    assert len(key) == len(set(key)) == len(groups) > 10
+    with pytest.raises(ValueError, match="at most 14 groups, a symbol for each, got 15"):
+        evaluation.aim(groups | {"one more": next(iter(groups.values()))})
+
+
 def test_published_numbers_have_sources_and_keep_their_marks():
     known = evaluation.published()
     for group in known["groups"]:

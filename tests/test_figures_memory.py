@@ -52,6 +52,15 @@ def test_a_raster_has_one_row_for_each_flip_flop_and_keeps_its_values():
     assert list(heat.customdata[1]) == ["x", "y", "z"]
 
 
+@pytest.mark.parametrize("samples", [1, 16, 17, 103])
+def test_a_raster_names_no_more_samples_than_have_room(samples):
+    words = [f"w{number}" for number in range(samples)]
+    axis = figures.raster(torch.zeros(samples, 1), ["row"], words).layout.xaxis
+    assert samples / 16 <= len(axis.tickvals) <= 16 and axis.tickvals[0] == 0
+    assert [words[place] for place in axis.tickvals] == list(axis.ticktext)  # each below its own sample
+    assert ("is named" in axis.title.text) == (samples > 16)
+
+
 def test_rasters_refuse_outputs_without_a_name_for_each_row_and_sample():
     with pytest.raises(ValueError, match=r"expected outputs \(2, 1\), got \(3, 1\)"):
         figures.raster(torch.zeros(3, 1), ["row"], ["x", "y"])

@@ -114,6 +114,16 @@ def test_shares_are_the_time_at_the_limits_of_the_time_on_one_thread_and_the_res
     assert shares([one]) == {}
 
 
+def test_a_pass_faster_than_the_limits_is_drawn_to_its_end_and_nothing_is_left_of_it():
+    quick = comparison("threads-d128-b32-t4096-train-1")
+    for seconds in quick.seconds.values():
+        seconds[:] = [1e-6 * each for each in seconds]
+    figure = figures.shares_of_limits([quick])
+    bars = {trace.name: trace.x for trace in figure.data}
+    ends = [sum(parts) for parts in zip(*bars.values(), strict=True)]
+    assert min(ends) > 100 and figure.layout.xaxis.range[1] >= max(ends) and set(bars["rest"]) == {0}
+
+
 def test_figures_are_small_and_leave_width_background_and_ink_to_the_page():
     every = all_of_them()
     for figure in (figures.over_time(every), figures.over_time(every, "memory"), figures.bars_met(every), figures.shares_of_limits(every)):

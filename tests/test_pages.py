@@ -117,7 +117,18 @@ BESIDE = """() => [...document.querySelectorAll('.cffbook-figure .plot')].filter
     return legend && plot.clientWidth && legend.getBoundingClientRect().left > plot.getBoundingClientRect().left + l + w; }).length"""
 
 
-def test_a_legend_leaves_a_phone_the_room_for_its_plot(browser: object, home: str, built: Path) -> None:
+# plots without the room to tell marks apart, and titles of level axes that end beyond their figure
+CRAMPED = """() => [...document.querySelectorAll('.cffbook-figure .plot')].filter(plot => {
+    if (!plot.clientWidth || !plot._fullLayout._has('cartesian')) return false;
+    const at = plot.getBoundingClientRect(), ends = [...plot.querySelectorAll('[class*=xtitle]')].map(each => each.getBoundingClientRect());
+    return plot._fullLayout._size.w < 149 || ends.some(each => each.width && (each.left < at.left - 1 || each.right > at.right + 1)); }).length"""
+
+NARROWER = """() => [...document.querySelectorAll('.cffbook-figure .plot')].filter(
+    plot => plot.clientWidth && (Math.abs(plot._fullLayout.width - plot.clientWidth) > 2 || plot._fullLayout.xaxis?.title?.text?.includes('<br>'))
+).length"""  # than the window that grew again, or with titles still in lines
+
+
+def test_a_phone_has_room_for_a_plot_its_legend_and_its_titles(browser: object, home: str, built: Path) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": HEIGHT}, reduced_motion="reduce")
     reader, beside = Reader(context.new_page()), 0
     for name in every_page(built):
@@ -127,6 +138,9 @@ def test_a_legend_leaves_a_phone_the_room_for_its_plot(browser: object, home: st
             beside += reader.page.evaluate(BESIDE)
             reader.page.set_viewport_size({"width": 390, "height": HEIGHT})
             reader.page.wait_for_function(f"() => ({BESIDE})() === 0")
+            reader.page.wait_for_function(f"() => ({CRAMPED})() === 0")
+            reader.page.set_viewport_size({"width": 1280, "height": HEIGHT})
+            reader.page.wait_for_function(f"() => ({NARROWER})() === 0")
     context.close()
     assert beside > 5  # beside a wide plot there is room
 

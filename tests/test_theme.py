@@ -30,6 +30,30 @@ def test_launch_buttons_of_notebooks_lead_to_the_repositorys_own() -> None:
     assert context["body"] == '<div role="listitem">'
 
 
+def test_what_is_on_arxiv_is_linked_in_the_bibliography_and_nowhere_else() -> None:
+    app = SimpleNamespace(config=SimpleNamespace(html_theme_options={}))
+    body = '<p><a href="#x" title="Gu. arXiv:2312.00752">1</a> Gu. <em>arXiv:2312.00752</em>, 2023.</p>'
+    shown = {page: {"body": body} for page in ("bibliography", "problem")}
+    for page, context in shown.items():
+        theme.mend(app, page, "page.html", context, None)
+    assert shown["problem"]["body"] == body
+    links = BeautifulSoup(shown["bibliography"]["body"], "html.parser").select("em a")
+    assert [(link["href"], link.text) for link in links] == [("https://arxiv.org/abs/2312.00752", "arXiv:2312.00752")]
+    assert shown["bibliography"]["body"].count("<a ") == 2
+
+
+def test_formulas_and_tables_of_a_docstring_keep_their_lines() -> None:
+    told = ["What it is.", "", "name    what it does", "others  ``what`` else", "", "A sentence.", "", "    v = 1", "    w = 2", "", "As::", "", "    x = 1", "", "Its end."]
+    lines = list(told)
+    theme.keep_columns(None, "module", "", None, None, lines)
+    assert lines[2:6] == [".. code-block:: text", "", "    name    what it does", "    others  what else"]
+    assert lines[9:13] == [".. code-block:: text", "", "    v = 1", "    w = 2"] and lines.count(".. code-block:: text") == 2
+    assert [line.strip() for line in lines if line and "code-block" not in line] == [line.strip().replace("``", "") for line in told if line]
+    other = list(told)
+    theme.keep_columns(None, "function", "", None, None, other)
+    assert other == told  # there an indented block says what the arguments are
+
+
 def test_every_notebook_can_be_downloaded_from_its_page(built: Path, root: Path) -> None:
     notebooks = [*(root / "book").glob("*.ipynb"), *(root / "notebooks").glob("*.ipynb")]
     for path in notebooks:

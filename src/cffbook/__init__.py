@@ -1,10 +1,14 @@
 """Continuous flip-flops: a memory layer in place of attention.
 
-    wiring       adjacency and polarity of a network          memory       CFFs over an adjacency matrix
-    neuron       the liquid time-constant neuron               transformer  a body whose mixer is an argument
-    flipflop     two neurons that hold one value               mixers       memory, attention, LSTM, ... by name
-    recurrence   one door to every way of running over time    analysis     fixed points, the latch condition
+    wiring       adjacency and polarity of a network
+    neuron       the liquid time-constant neuron
+    flipflop     two neurons that hold one value
+    analysis     fixed points, the latch condition
+    recurrence   one door to every way of running over time
     accelerate   models of ncps on the fused backend
+    memory       CFFs over an adjacency matrix
+    transformer  a body whose mixer is an argument
+    mixers       memory, attention, LSTM, ... by name
 """
 
 from cffbook import wiring

@@ -25,7 +25,8 @@ STYLES = {
     "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"), "state_space": ("#CC79A7", "diamond"), "linear": ("#56B4E9", "circle"),
 }  # fmt: skip
 ACROSS = 3  # panels beside each other
-SYMBOLS = ("square", "diamond", "triangle-up", "star", "cross", "x")
+SYMBOLS = ("square", "diamond", "triangle-up", "star", "cross", "x", "triangle-down", "pentagon", "hexagon", "hourglass", "bowtie",
+           "star-triangle-up", "star-square", "diamond-tall")  # fmt: skip
 
 
 def published() -> dict[str, Any]:
@@ -121,8 +122,9 @@ def published_scores(groups: Sequence[Mapping[str, Any]], task: str, floors: Map
         )  # fmt: skip
     for name, floor in floors.items():
         figure.add_vline(x=100 * floor, line={"color": "#D55E00", "dash": "dot", "width": 1.5}, annotation_text=name.replace("_", " "),
-                         annotation={"textangle": -35, "yanchor": "bottom", "xanchor": "left"}, annotation_position="top")  # fmt: skip
-    figure.update_layout(template="plotly_white", height=380, margin={"t": 90, "r": 30, "b": 50})
+                         annotation={"textangle": -60, "yanchor": "bottom", "xanchor": "left"}, annotation_position="top")  # fmt: skip
+    figure.update_layout(template="plotly_white", height=400, margin={"t": 100, "r": 30, "b": 50},
+                         meta={"width": 520})  # the least in which the floors' names stand apart; a page reads it  # fmt: skip
     figure.update_xaxes(title="published accuracy (%)", range=[0, 100])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
@@ -137,7 +139,10 @@ def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") ->
 
     Raises:
         ImportError: plotly is not installed.
+        ValueError: more groups than symbols to tell them apart.
     """
+    if len(groups) > len(SYMBOLS):
+        raise ValueError(f"expected at most {len(SYMBOLS)} groups, a symbol for each, got {len(groups)}: draw some of them apart")
     figure = _plotly().Figure()
     ratios, gains = [1.0], [0.0]
     for number, (name, group) in enumerate(groups.items()):
@@ -146,7 +151,7 @@ def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") ->
             if row == reference:
                 continue
             ratio, gain, error = compare(rows[row], rows[reference])
-            colour, symbol = style(row)[0], SYMBOLS[number % len(SYMBOLS)]
+            colour, symbol = style(row)[0], SYMBOLS[number]
             figure.add_scatter(
                 x=[round(ratio, 3)], y=[round(gain, 2)], error_y={"array": [round(error, 2)], "color": colour}, mode="markers",
                 name=row, legendgroup=row, showlegend=False, marker={"size": 13, "color": colour, "symbol": symbol},
@@ -175,7 +180,7 @@ def _key(figure: "Figure", groups: Mapping[str, Sequence[Record]]) -> None:
     for row in dict.fromkeys(trace.name for trace in figure.data):
         figure.add_scatter(x=[None], y=[None], mode="markers", name=row, legendgroup=row, marker={"size": 11, "color": style(row)[0]})
     for number, name in enumerate(groups if len(figure.data) else ()):
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"size": 11, "color": GREY, "symbol": f"{SYMBOLS[number % len(SYMBOLS)]}-open"})
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"size": 11, "color": GREY, "symbol": f"{SYMBOLS[number]}-open"})
 
 
 def style(row: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 A, B, NEUTRAL = "#0072B2", "#D55E00", "#888888"
 EXCITATORY, INHIBITORY = "#009E73", "#CC3311"
+SHADE = 0.15  # opacity of a basin: the curves that cross it stand out from it on white and on black
 
 
 def circuit(self_polarity: int = -1, steered: bool = False) -> "Figure":
@@ -129,7 +130,7 @@ def basins(steps: Mapping[str, FlipFlopCircuit], slider: str, start: int = 0, re
         starts = torch.stack(torch.meshgrid(grid, grid, indexing="xy"), -1).flatten(0, 1)
         last = _together(select(each, 0), starts, 0.0, 60)[-1]
         bit = (last[:, 0] > last[:, 1]).int().reshape(resolution, resolution)
-        heat = plotly.Heatmap(x=_short(grid), y=_short(grid), z=bit.tolist(), colorscale=[[0, B], [1, A]], zmin=0, zmax=1, opacity=0.35, showscale=False,
+        heat = plotly.Heatmap(x=_short(grid), y=_short(grid), z=bit.tolist(), colorscale=[[0, B], [1, A]], zmin=0, zmax=1, opacity=SHADE, showscale=False,
                               hovertemplate="start (%{x:.2f}, %{y:.2f}): bit %{z}<extra></extra>")  # fmt: skip
         frames.append(plotly.Frame(name=name, data=[heat, *plane_traces(each, 0.0, trajectories(each))]))
     figure = plotly.Figure(data=frames[start].data, frames=frames)

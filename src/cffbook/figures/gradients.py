@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 FLOOR = 1e-24
-COLOURS = ("#8A8A8A", "#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#6A3D9A")
+COLOURS = ("#8A8A8A", "#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#8E6CC5")
 DASHES = ("solid", "dash", "dot")
 
 

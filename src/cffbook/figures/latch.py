@@ -68,7 +68,7 @@ def retention(rate: Tensor, time: Tensor, differ: Tensor, wait: Tensor, fraction
     _dress(figure, 460, "−(growth rate of a difference) per sample", "retention time (samples)")
     figure.update_xaxes(type="log", exponentformat="power")
     figure.update_yaxes(type="log", exponentformat="power")
-    figure.update_layout(legend={"orientation": "h", "y": 1.1})
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "itemsizing": "constant"})
     return figure
 
 

@@ -30,8 +30,8 @@ def learning_curve(record: Record):
     figure.add_scatter(x=[steps[record.best]], y=[scale * record.test_score], name="test at the best validation",
                        mode="markers", marker={"size": 12, "symbol": "star"})
     for name, floor in record.task["floors"].items():
-        figure.add_hline(y=scale * floor, line={"width": 1, "dash": "dash", "color": "gray"}, annotation_text=name,
+        figure.add_hline(y=scale * floor, line={"width": 1, "dash": "dash", "color": "gray"}, annotation_text=name.replace("_", " "),
                          annotation={} if scale == 100 else {"y": math.log10(floor)})  # there an annotation's y is a logarithm
-    figure.update_layout(xaxis_title="updates", yaxis_title=score + unit, title=record.name, height=380,
-                         yaxis_type="linear" if scale == 100 else "log", margin={"l": 60, "r": 20, "t": 50, "b": 50})
+    figure.update_layout(xaxis_title="updates", yaxis_title=score + unit, height=380,
+                         yaxis_type="linear" if scale == 100 else "log", margin={"l": 60, "r": 20, "t": 20, "b": 50})
     return figure

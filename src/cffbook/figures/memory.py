@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 RESET, NEITHER, SET = "#D55E00", "rgba(127,127,127,0.12)", "#0072B2"
 LINES = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+NAMED = 16  # upright words that have room below a plot, on a phone too
 
 
 def raster(outputs: Tensor, rows: Sequence[str], samples: Sequence[str], held: tuple[float, float] = (-1.0, 1.0)) -> "Figure":
-    """CFF outputs over time, one row for each CFF, with the word that was read at each sample below.
+    """CFF outputs over time, one row for each CFF, with the word that was read below; of many samples only as many are named as have room.
 
     Args:
         outputs: `(time, flip_flops)`.
@@ -35,10 +36,11 @@ def raster(outputs: Tensor, rows: Sequence[str], samples: Sequence[str], held: t
     """
     if tuple(outputs.shape) != (len(samples), len(rows)):
         raise ValueError(f"expected outputs ({len(samples)}, {len(rows)}), got {tuple(outputs.shape)}: name every sample and every row")
-    plotly, times = _plotly(), list(range(len(samples)))
+    plotly, step = _plotly(), ceil(len(samples) / NAMED)
     figure = plotly.Figure(_heatmap(plotly, outputs, list(rows), "%{y} after %{customdata}, v = %{z:.2f}", samples, held))
     figure.update_layout(template="plotly_white", height=110 + 24 * len(rows), margin={"t": 20, "r": 20, "b": 60})
-    figure.update_xaxes(tickvals=times, ticktext=list(samples), tickangle=90, tickfont={"size": 9}, showgrid=False, title="token read")
+    figure.update_xaxes(tickvals=list(range(0, len(samples), step)), ticktext=list(samples)[::step], tickangle=90, tickfont={"size": 10}, showgrid=False,
+                        title="token read" + f" (one in {step} is named)" * (step > 1))  # fmt: skip
     figure.update_yaxes(autorange="reversed", showgrid=False, title="flip-flop", type="category")
     return figure
 
@@ -147,7 +149,7 @@ def accuracy_over_time(right: Mapping[str, Tensor], trained: int, chance: float)
         accuracy = [round(float(values[:, start - 1 : end - 1].mean()), 4) for start, end in bins]
         middle = [round((start * (end - 1)) ** 0.5, 2) for start, end in bins]
         figure.add_scatter(x=middle, y=accuracy, name=name, line=style, mode="lines+markers")
-    figure.add_hline(y=chance, line={"color": "#999999", "dash": "dot"}, annotation_text="guessing", annotation_position="bottom right")
+    figure.add_hline(y=chance, line={"color": "#999999", "dash": "dot"}, annotation_text="guessing", annotation_position="bottom left")
     figure.add_vline(x=trained, line={"color": "#999999", "dash": "dot"})
     figure.update_layout(template="plotly_white", height=400, margin={"t": 20, "r": 20}, hovermode="x unified")
     figure.update_xaxes(type="log", title=f"time (samples); dotted: the longest trained, {trained}", dtick=1)

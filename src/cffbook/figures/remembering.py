@@ -59,17 +59,19 @@ def loss_over_length(records: Sequence[Record], floor: float, horizontal: str, v
     if len(tasks) > 1:
         raise ValueError(f"expected records of one task, got {', '.join(sorted(tasks))}: draw them apart")
     figure = _plotly().Figure()
-    for (row, lengths), colour, symbol in zip(losses(records).items(), COLOURS, SYMBOLS, strict=False):
-        mean = [fmean(found) for found in lengths.values()]
-        above = [max(found) - fmean(found) for found in lengths.values()]
+    found = losses(records)
+    for (row, lengths), colour, symbol in zip(found.items(), COLOURS, SYMBOLS, strict=False):
+        mean = [fmean(seeds) for seeds in lengths.values()]
+        above = [max(seeds) - fmean(seeds) for seeds in lengths.values()]
         figure.add_scatter(x=list(lengths), y=mean, name=row, mode="lines+markers", line={"color": colour}, marker={"symbol": symbol, "size": 9},
                            error_y={"type": "data", "symmetric": False, "array": above, "arrayminus": [0] * len(mean)})  # fmt: skip
     for value, text in ((floor, "without memory"), (bar, "asked for")):
         if value is not None:
             figure.add_hline(y=value, line={"color": "#888888", "dash": "dash" if value == floor else "dot"}, annotation_text=text,
-                             annotation={"y": math.log10(value)})  # an annotation's y is a logarithm
-    figure.update_xaxes(type="log", title=horizontal)
-    figure.update_yaxes(type="log", title=vertical, exponentformat="power")
+                             annotation_position="bottom left", annotation={"y": math.log10(value)})  # an annotation's y is a logarithm
+    ticks = sorted({length for lengths in found.values() for length in lengths})
+    figure.update_xaxes(type="log", title=horizontal, tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
+    figure.update_yaxes(type="log", title=vertical, exponentformat="power", dtick=1)
     return _dress(figure, 420)
 
 
@@ -107,15 +109,17 @@ def dilemma(margin: Tensor, curves: Mapping[str, tuple[Tensor, Tensor]]) -> "Fig
     Raises:
         ImportError: plotly is not installed.
     """
-    figure = _plotly().Figure()
+    figure, drawn = _plotly().Figure(), []
     for (name, pair), colour in zip(curves.items(), COLOURS, strict=False):
         for values, what, dash in zip(pair, ("bit", "gradient"), ("solid", "dash"), strict=True):
             shown = [float(f"{value:.4g}") if value < torch.inf else None for value in values.tolist()]
+            drawn += [value for value in shown if value]
             figure.add_scatter(x=[round(value, 5) for value in margin.tolist()], y=shown, name=f"{what}, {name}", mode="lines+markers",
                                line={"color": colour, "dash": dash, "width": 2.5}, marker={"size": 5})  # fmt: skip
     figure.add_vline(x=0, line={"color": "#888888", "dash": "dot"}, annotation_text="onset: from here on<br>the bit stays for ever")
     figure.update_xaxes(title="margin of the latch condition")
-    figure.update_yaxes(type="log", title="samples until a thousandth is left", exponentformat="power")
+    figure.update_yaxes(type="log", title="samples until a thousandth is left", exponentformat="power", dtick=1,
+                        range=[math.log10(min(drawn, default=1)) - 0.2, math.log10(max(drawn, default=1)) + 0.7])  # room above the curves for the line's name  # fmt: skip
     return _dress(figure, 440)
 
 

@@ -151,13 +151,15 @@ def shares_of_limits(comparisons: Sequence[Comparison]) -> "Figure":
         ImportError: plotly is not installed.
     """
     figure, rows = _plotly().Figure(), shares(comparisons)
-    for part, colour in (("products", OTHER), ("gates", OURS), ("rest", "rgba(127,127,127,0.35)")):
-        values = [round(100 * share[part], 1) for share in rows.values()]
+    for part, colour in (("products", OTHER), ("gates", OURS), ("rest", "#767676")):
+        values = [round(max(0.0, 100 * share[part]), 1) for share in rows.values()]  # beyond the limits nothing is left
         hover = [f"{value:.1f} %: {part}" + f"; moving every array once takes {100 * share['memory']:.1f} %" * (part == "rest")
                  for value, share in zip(values, rows.values(), strict=True)]  # fmt: skip
-        figure.add_bar(x=values, y=list(rows), name=part, orientation="h", marker={"color": colour}, text=[f"{value:.0f} %" for value in values],
-                       textposition="inside", hovertext=hover, hoverinfo="text")  # fmt: skip
-    figure.update_xaxes(title="share of the measured time (%)", range=[0, 100])
+        figure.add_bar(x=values, y=list(rows), name=part, orientation="h", marker={"color": colour}, text=[f"{value:.0f} %" if value else "" for value in values],
+                       textposition="inside", textfont={"color": "#ffffff"}, hovertext=hover, hoverinfo="text")  # fmt: skip
+    longest = max((100 * (share["products"] + share["gates"]) for share in rows.values()), default=100.0)
+    figure.update_xaxes(title="share of the measured time (%)", range=[0, max(100.0, 1.02 * longest)])
+    figure.add_vline(x=100, line={"color": GREY, "width": 2})
     figure.update_yaxes(autorange="reversed", automargin=True)
     _dress(figure, bool(rows), 160 + 60 * max(1, len(rows)))
     return figure.update_layout(barmode="stack", legend={"traceorder": "normal"})

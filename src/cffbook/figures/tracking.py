@@ -15,7 +15,7 @@ from cffbook.results import Record
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888", "#A6761D", "#7570B3")
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#E7298A", "#888888", "#A6761D", "#7570B3")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "triangle-down", "pentagon", "hexagon")
 TRAINED = "test"
 
@@ -53,8 +53,9 @@ def generalisation(records: Sequence[Record], floor: float | None = None) -> "Fi
         figure.add_scatter(x=list(lengths), y=mean, name=row, mode="lines+markers", line={"color": colour}, marker={"symbol": symbol, "size": 9},
                            error_y={"type": "data", "symmetric": False, "array": [0] * len(mean), "arrayminus": below})  # fmt: skip
     if floor is not None:
-        figure.add_hline(y=100 * floor, line={"color": "#888888", "dash": "dash"}, annotation_text="guess")
-    figure.update_xaxes(type="log", title="samples of a tested sequence")
+        figure.add_hline(y=100 * floor, line={"color": "#888888", "dash": "dash"}, annotation_text="guess", annotation_position="bottom right")
+    ticks = sorted({length for lengths in rows.values() for length in lengths})
+    figure.update_xaxes(type="log", title="samples of a tested sequence", tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
     figure.update_yaxes(title="right answers (%)", range=[0, 104])
     return _dress(figure, 420)
 

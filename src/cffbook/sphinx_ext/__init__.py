@@ -7,7 +7,7 @@
     printed    a static picture of each of them, where the book is printed
     equations  from each labelled equation to the lines of code that implement it, and back
     status     versions, commit and records of a build, as tables
-    theme      readable links, names for what has none, cards at citations
+    theme      readable links, names for what has none, cards at citations, columns of docstrings
 
 `_config.yml` names this extension; nothing else has to be switched on.
 """
@@ -38,6 +38,8 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("doctree-resolved", equations.link)
     app.connect("html-collect-pages", equations.write_pages)
     app.connect("builder-inited", theme.add_files)
+    app.setup_extension("sphinx.ext.autodoc")  # has the event
+    app.connect("autodoc-process-docstring", theme.keep_columns, priority=100)  # before napoleon
     app.connect("html-page-context", theme.mend, priority=900)  # after the theme's own buttons
     # for a package that was installed before it had the entry points
     for renderer in (offline.PlotlyRenderer, in_page.WidgetRenderer):

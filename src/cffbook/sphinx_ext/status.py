@@ -51,7 +51,7 @@ class Status(SphinxDirective):
             if not records:
                 continue
             pages = self._readers(READERS.get(folder.name, ANY_READER))
-            head = nodes.paragraph("", "", nodes.strong("", folder.name), nodes.Text(f": {len(records)} records, read by "))
+            head = nodes.paragraph("", "", nodes.strong("", folder.name), nodes.Text(f": {len(records)} record{'s' * (len(records) > 1)}, read by "))
             for place, page in enumerate(pages):
                 head += nodes.Text(", " if place else "")
                 head += addnodes.pending_xref("", nodes.inline("", page), refdomain="std", reftype="doc", reftarget=f"/{page}", refexplicit=False, refwarn=True)

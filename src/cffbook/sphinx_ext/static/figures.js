@@ -3,9 +3,12 @@
   "use strict";
 
   // pixels that a panel beside others needs, one without axes, an upright axis with its title, a letter, and what surrounds the panels
-  const PANEL = 150, PICTURE = 70, TITLE = 60, LETTER = 7, MARGINS = 110;
+  const PANEL = 150, PICTURE = 70, TITLE = 60, LETTER = 7.6, MARGINS = 110;
   // a legend beside so narrow a plot would leave it no room; the first of its lines has room above the plot
-  const NARROW = 520, LINE = 25, ABOVE = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" };
+  // beside names and a scale of colours that leave a plot less than its room, it scrolls sideways
+  const NARROW = 520, LINE = 25, ROOM = 150, ABOVE = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" };
+
+  const letters = (text) => (text ?? "").replace(/<[^>]*>/g, "").length;
 
   const colour = (name, otherwise) =>
     getComputedStyle(document.documentElement).getPropertyValue(name).trim() || otherwise;
@@ -36,14 +39,36 @@
   // The width below which parts of a figure would cover each other: there it scrolls sideways.
   function leastWidth(layout) {
     const axes = (kind) => Object.entries(layout).filter(([name]) => name.startsWith(kind)).map(([, axis]) => axis);
-    const domain = (axis) => axis?.domain ?? [0, 1], letters = (axis) => (axis.title?.text ?? "").replace(/<[^>]*>/g, "").length;
-    const across = axes("xaxis"), titled = axes("yaxis").filter(letters), panels = new Map();
+    const domain = (axis) => axis?.domain ?? [0, 1];
+    const across = axes("xaxis"), titled = axes("yaxis").filter((axis) => letters(axis.title?.text)), panels = new Map();
     for (const axis of across) panels.set(domain(axis)[0], Math.max(panels.get(domain(axis)[0]) ?? 0, axis.visible === false ? PICTURE : PANEL));
     if (panels.size < 2) return layout.meta?.width ?? 0;
-    const words = across.map((axis) => LETTER * letters(axis) / (domain(axis)[1] - domain(axis)[0]));
+    const words = across.map((axis) => LETTER * letters(axis.title?.text) / (domain(axis)[1] - domain(axis)[0]));
     const between = titled.map((axis) => domain(layout[(axis.anchor ?? "x").replace("x", "xaxis")])[0]).filter((start) => start > 0)
       .map((start) => TITLE / (start - Math.max(...across.map((axis) => domain(axis)[1]).filter((end) => end <= start))));
     return Math.max([...panels.values()].reduce((sum, each) => sum + each) + TITLE * titled.length, MARGINS + Math.max(...words, ...between));
+  }
+
+  // A title in as many lines as it takes not to be wider than that.
+  function lines(text, pixels) {
+    const found = [];
+    for (const word of text.split(" ")) {
+      const longer = found.length ? `${found.at(-1)} ${word}` : word;
+      if (found.length && LETTER * letters(longer) <= pixels) found[found.length - 1] = longer;
+      else found.push(word);
+    }
+    return found.join("<br>");
+  }
+
+  // The titles of level axes, broken where they would end beyond the figure: they stand in the middle of their axes.
+  function titles(plot, layout) {
+    const changes = {}, full = plot._fullLayout;
+    for (const name of Object.keys(layout).filter((each) => /^xaxis\d*$/.test(each) && layout[each].title?.text)) {
+      const middle = full[name]._offset + full[name]._length / 2;
+      const broken = lines(layout[name].title.text, 2 * Math.min(middle, full.width - middle));
+      if (broken !== full[name].title.text) Object.assign(changes, { [`${name}.title.text`]: broken, [`${name}.automargin`]: true });
+    }
+    return changes;
   }
 
   // Above a narrow plot stands the legend that is beside a wide one, and the figure grows by the lines of its legend.
@@ -56,11 +81,19 @@
     const height = (layout.height || 450) + (narrow ? Math.max(0, Math.round(plot.querySelector(".legend .bg")?.getBoundingClientRect().height ?? 0) - LINE) : 0);
     plot.style.height = `${height}px`;
     await Plotly.relayout(plot, { height });
+    await Plotly.relayout(plot, titles(plot, layout));
+    const flat = Object.keys(layout).some((name) => name.startsWith("xaxis")), room = () => Math.floor(plot._fullLayout._size.w);
+    for (let tries = 0; flat && narrow && room() < ROOM && tries < 5; tries++) { // a wider figure has wider margins
+      plot.style.minWidth = `${plot.clientWidth + ROOM - room()}px`;
+      plot.parentElement.tabIndex = 0;
+      await Plotly.relayout(plot, { autosize: true }); // a height that was set has fixed the width too
+      await Plotly.relayout(plot, titles(plot, layout));
+    }
   }
 
   async function draw(holder) {
     const figure = JSON.parse(holder.querySelector("script").textContent);
-    const layout = { ...figure.layout, autosize: true };
+    const layout = { ...structuredClone(figure.layout), autosize: true }; // plotly writes into it, and arrange reads what it was
     delete layout.width;
     const template = layout.template;
     layout.template = themed(template);
@@ -84,7 +117,7 @@
     new ResizeObserver(() => {
       if (plot.clientWidth && plot.clientWidth !== width) {
         width = plot.clientWidth;
-        Plotly.Plots.resize(plot).then(() => arrange(plot, figure.layout));
+        Plotly.relayout(plot, { autosize: true }).then(() => arrange(plot, figure.layout));
       }
     }).observe(holder);
   }
