@@ -49,6 +49,9 @@ def test_formulas_and_tables_of_a_docstring_keep_their_lines() -> None:
     assert lines[2:6] == [".. code-block:: text", "", "    name    what it does", "    others  what else"]
     assert lines[9:13] == [".. code-block:: text", "", "    v = 1", "    w = 2"] and lines.count(".. code-block:: text") == 2
     assert [line.strip() for line in lines if line and "code-block" not in line] == [line.strip().replace("``", "") for line in told if line]
+    last = ["What.", "", "name  what", ""]
+    theme.keep_columns(None, "module", "", None, None, last)
+    assert last == ["What.", "", ".. code-block:: text", "", "    name  what", ""]
     other = list(told)
     theme.keep_columns(None, "function", "", None, None, other)
     assert other == told  # there an indented block says what the arguments are

@@ -47,7 +47,7 @@ def keep_columns(app: Sphinx, what: str, name: str, obj: object, options: object
     """Formulas and tables in the docstring of a module stay in their lines, as they are: without `::` above them they would run together."""
     if what != "module":
         return
-    paragraphs = [part.split("\n") for part in "\n".join(lines).split("\n\n")]
+    paragraphs = [part.split("\n") for part in "\n".join(lines).strip("\n").split("\n\n")]
     kept: list[str] = []
     for part in paragraphs:
         before = kept[-2] if kept else ""
