@@ -2,10 +2,13 @@
 
 Inputs: `symbols` symbols of an alphabet, blanks - 1 blanks, a delimiter, `symbols` blanks. Targets: blanks + symbols blanks,
 then the symbols. Length blanks + 2 symbols. As in the literature the loss is the mean over all positions, and without
-memory it cannot be below symbols ln(alphabet) / length. Source: Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016.
+memory it cannot be below symbols ln(alphabet) / length. Made shorter for a curriculum, an example with fewer blanks than
+`symbols` has only as many symbols as blanks: one symbol to hold at first, then one more at a time.
+Source: Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016.
 """
 
 import math
+from typing import Self
 
 import numpy as np
 
@@ -21,6 +24,12 @@ class Copying(Generated):
     def __init__(self, seed: int, role: str, size: int, blanks: int, symbols: int, alphabet: int, scored: str):
         super().__init__(seed, role, size, blanks)
         self.symbols, self.alphabet, self.scored = symbols, alphabet, scored
+
+    def at(self, length: int, size: int | None = None) -> Self:
+        """The split with another number of blanks, and with no more symbols than these; see `Generated.at`."""
+        other = super().at(length, size)
+        other.symbols = min(self.symbols, length)
+        return other
 
     def _batch(self, indices: np.ndarray) -> Batch:
         count, length = self.symbols, self.length + 2 * self.symbols
@@ -57,7 +66,7 @@ def build(
         symbols: symbols to remember.
         alphabet: different symbols.
         scored: "all" (every position counts, the literature's loss) or "recall" (only the last `symbols`, the others -100).
-        longer: blanks of further test splits.
+        longer: blanks of further test splits; where they are fewer than `symbols`, so are the symbols.
         longer_size: examples in each of them.
         train, valid, test: examples in each split, made on the fly.
         seed: fixes everything.
