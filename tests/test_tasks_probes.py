@@ -106,6 +106,13 @@ def test_a_shorter_example_has_no_more_symbols_than_blanks(blanks, symbols):
     assert ((batch.inputs >= 1) & (batch.inputs <= 8)).sum().item() == 3 * symbols
 
 
+def test_copying_is_validated_at_a_number_of_blanks_of_its_own():
+    task = tasks.load("copying", blanks=12, valid_blanks=40)
+    assert [split.batch([0]).inputs.shape[1] for split in (task.train, task.valid, task.test)] == [32, 60, 32]
+    assert task.length == 60 and task.floors == tasks.load("copying", blanks=12).floors
+    assert torch.equal(task.valid.batch([3]).inputs, tasks.load("copying", blanks=40).valid.batch([3]).inputs)
+
+
 def test_a_copying_task_of_few_blanks_keeps_all_its_symbols():
     task = tasks.load("copying", blanks=4)
     assert [int((split.batch([0]).inputs <= 8).sum()) for split in (task.train, task.valid, task.test)] == [10, 10, 10]

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from cffbook.tasks.generated import SPLITS, Generated, below, collate, longer_tests
+from cffbook.tasks.generated import SPLITS, Generated, below, collate, longer_tests, splits
 from cffbook.tasks.task import IGNORED, Batch, Task, check_count
 
 SCORED = ("all", "recall")
@@ -52,6 +52,7 @@ def build(
     symbols: int = 10,
     alphabet: int = 8,
     scored: str = "all",
+    valid_blanks: int | None = None,
     longer: tuple[int, ...] = (),
     longer_size: int = 100,
     train: int = 100_000,
@@ -66,6 +67,7 @@ def build(
         symbols: symbols to remember.
         alphabet: different symbols.
         scored: "all" (every position counts, the literature's loss) or "recall" (only the last `symbols`, the others -100).
+        valid_blanks: blanks of the validation split, None for `blanks`.
         longer: blanks of further test splits; where they are fewer than `symbols`, so are the symbols.
         longer_size: examples in each of them.
         train, valid, test: examples in each split, made on the fly.
@@ -82,13 +84,14 @@ def build(
     if scored not in SCORED:
         raise ValueError(f"expected scored to be one of {', '.join(SCORED)}; got {scored!r}")
     sizes = {"train": train, "valid": valid, "test": test}
-    splits = {role: Copying(seed, role, sizes[role], blanks, symbols, alphabet, scored) for role in SPLITS}
-    length = blanks + 2 * symbols
-    guessed = symbols / alphabet
+    made = {role: Copying(seed, role, sizes[role], blanks, symbols, alphabet, scored) for role in SPLITS}
+    length, guessed = blanks + 2 * symbols, symbols / alphabet
+    longest = max(blanks, valid_blanks or 0) + 2 * symbols
     return Task(
-        name="copying", kind="tokens", vocabulary=alphabet + 3, features=None, classes=alphabet + 3, length=length, **splits,
-        variant={"blanks": blanks, "symbols": symbols, "alphabet": alphabet, "scored": scored, "longer": list(longer),
+        name="copying", kind="tokens", vocabulary=alphabet + 3, features=None, classes=alphabet + 3, length=longest,
+        **splits(made, valid_blanks),
+        variant={"blanks": blanks, "symbols": symbols, "alphabet": alphabet, "scored": scored, "valid_blanks": valid_blanks, "longer": list(longer),
                  "longer_size": longer_size, "sizes": list(sizes.values()), "seed": seed},
         floors={"memoryless": (length - symbols + guessed) / length if scored == "all" else 1 / alphabet},
-        tests=longer_tests(splits["test"], longer, longer_size),
+        tests=longer_tests(made["test"], longer, longer_size),
     )  # fmt: skip
