@@ -199,3 +199,21 @@ def test_a_mixer_is_copied_pickled_and_restored_from_its_state_dict(name):
     pickled = [] if name == "norm_preserving" else [pickle.loads(pickle.dumps(mixer))]  # torch pickles no parametrization
     for other in (again, copy.deepcopy(mixer), *pickled):
         assert torch.equal(other(x)[0], mixer(x)[0])
+
+
+def test_a_memory_told_to_latch_keeps_its_bits_where_one_at_the_onset_lets_them_fade():
+    bits = torch.tensor([True, False, True, False, False, True])
+    left = {}
+    for criticality in (1.0, 2.0):
+        layer = build("memory", 8, small(causal=True, unfolds=3, criticality=criticality)).eval()
+        nn.init.zeros_(layer.input_map.weight)
+        nn.init.zeros_(layer.input_map.bias)
+        last = layer(torch.zeros(1, 5_000, 8), layer.cell.held(bits)[None])[1][0]
+        left[criticality] = torch.where(bits, 1, -1) * (last[:, 0] - last[:, 1])
+    assert float(left[2.0].detach().min()) > 0.1  # an attractor away from the middle
+    assert float(left[1.0].detach().max()) < 0.05  # slower and slower, but to the middle
+
+
+def test_a_memory_is_told_how_far_its_gates_are_closed():
+    halves = [build("memory", 8, small(closed=closed, slowest=1.0)).cell.sensory_half_activation for closed in (1.0, 3.0)]
+    torch.testing.assert_close(halves[1] - halves[0], torch.full_like(halves[0], 2.0))

@@ -97,6 +97,27 @@ def test_only_the_recall_is_scored_when_asked():
     assert task.floors == {"memoryless": 1 / 8}
 
 
+@pytest.mark.parametrize(("blanks", "symbols"), [(1, 1), (4, 4), (9, 9), (10, 10), (31, 10)])
+def test_a_shorter_example_has_no_more_symbols_than_blanks(blanks, symbols):
+    batch = tasks.load("copying", blanks=20, scored="recall").train.at(blanks).batch(range(3))
+    assert batch.inputs.shape == (3, blanks + 2 * symbols)
+    assert (batch.inputs == 10).nonzero()[:, 1].tolist() == [symbols + blanks - 1] * 3
+    assert torch.equal(batch.targets[:, -symbols:], batch.inputs[:, :symbols]) and (batch.targets[:, :-symbols] == -100).all()
+    assert ((batch.inputs >= 1) & (batch.inputs <= 8)).sum().item() == 3 * symbols
+
+
+def test_copying_is_validated_at_a_number_of_blanks_of_its_own():
+    task = tasks.load("copying", blanks=12, valid_blanks=40)
+    assert [split.batch([0]).inputs.shape[1] for split in (task.train, task.valid, task.test)] == [32, 60, 32]
+    assert task.length == 60 and task.floors == tasks.load("copying", blanks=12).floors
+    assert torch.equal(task.valid.batch([3]).inputs, tasks.load("copying", blanks=40).valid.batch([3]).inputs)
+
+
+def test_a_copying_task_of_few_blanks_keeps_all_its_symbols():
+    task = tasks.load("copying", blanks=4)
+    assert [int((split.batch([0]).inputs <= 8).sum()) for split in (task.train, task.valid, task.test)] == [10, 10, 10]
+
+
 def test_the_best_predictor_without_memory_reaches_the_floor():
     task = tasks.load("copying", blanks=30)
     targets = task.test.batch(range(500)).targets

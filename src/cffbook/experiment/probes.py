@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cffbook.training.recipe import Recipe
+from cffbook.transformer import Body
 
 TRACKING = ("parity", "cycle_navigation", "modular_arithmetic", "word_problem")
 LENGTHS = (100, 1_000, 10_000, 100_000)
@@ -23,6 +24,13 @@ def probes(few: Mapping[str, int], smoke: Recipe) -> Budgets:
         smoke: budget of tier ``smoke``.
     """
     return {**_tracking(few, smoke), **_language(few, smoke), **_memory(few, smoke), **_recall(few, smoke), **_digits(few, smoke)}
+
+
+def body_of_held(task: str) -> Body:
+    """The body where a value has to be held; blocks of copying are wide enough for ten symbols of three bits."""
+    # A wide first embedding fills the stream of copying with the symbol, and every mixer is late to add its place in the list.
+    bodies = {"adding": Body(d_model=32, layers=1, d_ff=64), "copying": Body(d_model=64, layers=2, d_ff=128, spread=0.05)}
+    return bodies.get(task, Body(d_model=32, layers=2, d_ff=128))
 
 
 def _some(**options: Any) -> dict[str, Any]:
@@ -71,8 +79,8 @@ def _memory(few: Mapping[str, int], smoke: Recipe) -> Budgets:
         ("adding", "full"): ({"length": 1_000}, long),
         ("copying", "smoke"): ({"blanks": 10, "symbols": 3, **few}, smoke),
         ("copying", "cpu"): (
-            {**held, "blanks": 1_000, "scored": "recall", "longer": (100, 400, 2_000)},
-            replace(short, steps=3_000, batch=128, eval_every=250, shortest=1, mastery=0.9),
+            {**held, "blanks": 200, "valid_blanks": 1_000, "valid": 200, "scored": "recall", "longer": (100, 1_000, 2_000)},
+            replace(short, steps=8_000, batch=32, eval_every=1_000, shortest=1, mastery=0.85),
         ),
         ("copying", "gpu"): (_some(blanks=400), middle),
         ("copying", "full"): ({"blanks": 1_000}, long),

@@ -35,9 +35,8 @@ __all__ = ["Attention", "KernelAttention", "MinGRU", "MixerOptions", "Recurrent"
 def memory(d_model: int, options: MixerOptions) -> MemoryLayer:
     """The memory layer."""
     pairs = options.flip_flops
-    flip_flops = FlipFlop(
-        pairs, options.scheme, options.sensory, options.self_polarity, SemiImplicitEuler(options.unfolds), NearCritical(options.slowest)
-    )
+    init = NearCritical(options.slowest, options.criticality, options.closed)
+    flip_flops = FlipFlop(pairs, options.scheme, options.sensory, options.self_polarity, SemiImplicitEuler(options.unfolds), init)
     wiring = options.wiring
     if wiring is None and options.tile:
         wiring = tiles(pairs if options.causal else pairs // 2, options.tile)

@@ -22,7 +22,7 @@ class MixerOptions:
         scheme, sensory, self_polarity: see `FlipFlop`.
         unfolds: solver steps a sample of the memory layer and of LTC neurons.
         readout, lateral: see `MemoryLayer`.
-        slowest: see `NearCritical`.
+        slowest, criticality, closed: see `NearCritical`.
         strength: of lateral synapses, see `MemoryLayer`.
         drive: of the input lines, see `MemoryLayer`.
         wiring: lateral synapses in place of tiles.
@@ -65,6 +65,8 @@ class MixerOptions:
     modes: int = 16
     strength: float = STRENGTH
     drive: float = 1.0
+    criticality: float = 1.0
+    closed: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("block", "window", "hashes", "features", "rank", "landmarks", "modes"):

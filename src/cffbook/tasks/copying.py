@@ -2,14 +2,17 @@
 
 Inputs: `symbols` symbols of an alphabet, blanks - 1 blanks, a delimiter, `symbols` blanks. Targets: blanks + symbols blanks,
 then the symbols. Length blanks + 2 symbols. As in the literature the loss is the mean over all positions, and without
-memory it cannot be below symbols ln(alphabet) / length. Source: Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016.
+memory it cannot be below symbols ln(alphabet) / length. Made shorter for a curriculum, an example with fewer blanks than
+`symbols` has only as many symbols as blanks: one symbol to hold at first, then one more at a time.
+Source: Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016.
 """
 
 import math
+from typing import Self
 
 import numpy as np
 
-from cffbook.tasks.generated import SPLITS, Generated, below, collate, longer_tests
+from cffbook.tasks.generated import SPLITS, Generated, below, collate, longer_tests, splits
 from cffbook.tasks.task import IGNORED, Batch, Task, check_count
 
 SCORED = ("all", "recall")
@@ -21,6 +24,12 @@ class Copying(Generated):
     def __init__(self, seed: int, role: str, size: int, blanks: int, symbols: int, alphabet: int, scored: str):
         super().__init__(seed, role, size, blanks)
         self.symbols, self.alphabet, self.scored = symbols, alphabet, scored
+
+    def at(self, length: int, size: int | None = None) -> Self:
+        """The split with another number of blanks, and with no more symbols than these; see `Generated.at`."""
+        other = super().at(length, size)
+        other.symbols = min(self.symbols, length)
+        return other
 
     def _batch(self, indices: np.ndarray) -> Batch:
         count, length = self.symbols, self.length + 2 * self.symbols
@@ -43,6 +52,7 @@ def build(
     symbols: int = 10,
     alphabet: int = 8,
     scored: str = "all",
+    valid_blanks: int | None = None,
     longer: tuple[int, ...] = (),
     longer_size: int = 100,
     train: int = 100_000,
@@ -57,7 +67,8 @@ def build(
         symbols: symbols to remember.
         alphabet: different symbols.
         scored: "all" (every position counts, the literature's loss) or "recall" (only the last `symbols`, the others -100).
-        longer: blanks of further test splits.
+        valid_blanks: blanks of the validation split, None for `blanks`.
+        longer: blanks of further test splits; where they are fewer than `symbols`, so are the symbols.
         longer_size: examples in each of them.
         train, valid, test: examples in each split, made on the fly.
         seed: fixes everything.
@@ -73,13 +84,14 @@ def build(
     if scored not in SCORED:
         raise ValueError(f"expected scored to be one of {', '.join(SCORED)}; got {scored!r}")
     sizes = {"train": train, "valid": valid, "test": test}
-    splits = {role: Copying(seed, role, sizes[role], blanks, symbols, alphabet, scored) for role in SPLITS}
-    length = blanks + 2 * symbols
-    guessed = symbols / alphabet
+    made = {role: Copying(seed, role, sizes[role], blanks, symbols, alphabet, scored) for role in SPLITS}
+    length, guessed = blanks + 2 * symbols, symbols / alphabet
+    longest = max(blanks, valid_blanks or 0) + 2 * symbols
     return Task(
-        name="copying", kind="tokens", vocabulary=alphabet + 3, features=None, classes=alphabet + 3, length=length, **splits,
-        variant={"blanks": blanks, "symbols": symbols, "alphabet": alphabet, "scored": scored, "longer": list(longer),
+        name="copying", kind="tokens", vocabulary=alphabet + 3, features=None, classes=alphabet + 3, length=longest,
+        **splits(made, valid_blanks),
+        variant={"blanks": blanks, "symbols": symbols, "alphabet": alphabet, "scored": scored, "valid_blanks": valid_blanks, "longer": list(longer),
                  "longer_size": longer_size, "sizes": list(sizes.values()), "seed": seed},
         floors={"memoryless": (length - symbols + guessed) / length if scored == "all" else 1 / alphabet},
-        tests=longer_tests(splits["test"], longer, longer_size),
+        tests=longer_tests(made["test"], longer, longer_size),
     )  # fmt: skip
