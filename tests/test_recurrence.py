@@ -1,5 +1,7 @@
 """The door to every backend: what it checks, and what time and padding mean."""
 
+import sys
+
 import pytest
 import torch
 
@@ -96,6 +98,11 @@ def test_bad_arguments_are_refused_in_one_sentence(call, message):
 
 def test_the_definition_is_among_the_backends():
     assert "sequential" in names()
+
+
+def test_auto_does_without_a_package_that_is_kept_from_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert choose(FlipFlop(2), torch.zeros(1, 16_384, 2, 2)) == "sequential"
 
 
 def test_auto_takes_what_was_fastest_for_the_size_and_says_so(caplog: pytest.LogCaptureFixture) -> None:

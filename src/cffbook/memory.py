@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cffbook.flipflop import FlipFlop, NearCritical
 from cffbook.lateral import STRENGTH, MemoryCell, check_kind, check_wiring
 from cffbook.recurrence import blank_padding, check_backend, unroll, unroll_mapped
+from cffbook.recurrence.checks import check_inputs
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import Wiring, independent
 from cffbook.wiring.checks import count
@@ -94,12 +95,9 @@ class MemoryLayer(nn.Module):
         Raises:
             ValueError: a shape, length or time does not fit, or a bidirectional layer is asked to stream.
         """
-        if inputs.dim() != 3 or inputs.shape[-1] != self.d_model:
-            raise ValueError(f"inputs must have the shape (batch, time, {self.d_model}), got {tuple(inputs.shape)}: see d_model")
+        check_inputs(inputs, (self.d_model,))
         if self.bidirectional and potential is not None:
             raise ValueError("a bidirectional layer cannot continue from a potential, it needs the whole sequence: use bidirectional=False")
-        if not inputs.is_floating_point():
-            raise ValueError(f"inputs must be floating-point numbers, got {inputs.dtype}: call .float(), or embed token ids first")
         maps, ways = (self.input_map, self.output_map), 2 if self.bidirectional else 1
         whole = unroll_mapped(self.cell, *maps, inputs, potential, elapsed, lengths, self.backend, ways)
         if whole is None:

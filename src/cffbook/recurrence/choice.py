@@ -104,5 +104,5 @@ def _runs(name: str, cell, inputs: Tensor) -> bool:
 
 
 def installed(package: str) -> bool:
-    """Whether a package can be imported."""
-    return package in sys.modules or importlib.util.find_spec(package) is not None
+    """Whether a package can be imported; one that is None among the loaded modules is kept from it."""
+    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
