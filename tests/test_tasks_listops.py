@@ -263,6 +263,33 @@ def test_the_cache_gives_the_same_task_and_is_not_drawn_again(cache, monkeypatch
     assert [path.suffix for path in (cache / "listops").iterdir()] == [".npz"]
 
 
+@pytest.mark.parametrize("protocol", listops.PROTOCOLS)
+def test_shorter_trees_to_begin_with_are_others_than_the_task_has(protocol, cache):
+    task = tasks.load("listops", **SMALL, protocol=protocol)
+    ended = int(protocol == "s4")
+    held = {split.example(index).tobytes() for split in (task.train, task.valid, task.test) for index in range(len(split))}
+    for length in (12, 30):  # the task itself has trees of 6 to 39 tokens
+        short = task.train.at(length)
+        lengths = np.diff(short.offsets) - ended
+        assert len(short) == len(task.train) and length // 2 < lengths.min() and lengths.max() < length
+        values = [evaluate(short.example(index)[: lengths[index]]) for index in range(len(short))]
+        assert values == short.targets.tolist() and len({short.example(index).tobytes() for index in range(len(short))}) == len(short)
+        if length == 30:
+            assert sum(short.example(index).tobytes() in held for index in range(len(short))) < len(short) / 100
+    assert task.train.at(40) is task.train and task.train.at(12) is task.train.at(12)
+    again = tasks.load("listops", **SMALL, protocol=protocol)
+    assert again.train.at(12).hash == task.train.at(12).hash != tasks.load("listops", **SMALL, seed=1).train.at(12).hash
+    assert sum("shorter" in path.name for path in (cache / "listops").iterdir()) == 3
+
+
+def test_trees_are_not_had_at_lengths_that_there_are_not():
+    task = tasks.load("listops", **SMALL)
+    for length in (9, 41):
+        with pytest.raises(ValueError, match=f"expected a length of 10 to 40 tokens, got {length}"):
+            task.train.at(length)
+    assert not hasattr(task.test, "at")
+
+
 def test_a_damaged_cache_says_to_delete_it(cache):
     tasks.load("listops", **SMALL)
     (path,) = (cache / "listops").iterdir()

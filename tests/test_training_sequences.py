@@ -135,13 +135,27 @@ print(json.dumps(peaks))
 
 def test_the_longest_example_grows_with_the_budget_and_lengths_are_even_below_it():
     recipe = replace(RECIPE, steps=100, growth=0.5)
-    assert [recipe.longest(42, step) for step in (0, 25, 50, 99)] == [2, 22, 42, 42]
-    assert replace(recipe, growth=0.0).longest(42, 0) == 42 == replace(recipe, shortest=None).longest(42, 0)
-    assert replace(recipe, minutes=1.0).longest(42, 0, seconds=15) == 22
-    drawn = torch.tensor([drawn_length(3, step, 2, 6) for step in range(2000)])
+    assert [recipe.lengths(42, step)[-1] for step in (0, 25, 50, 99)] == [2, 22, 42, 42]
+    assert replace(recipe, growth=0.0).lengths(42, 0)[-1] == 42 and list(replace(recipe, shortest=None).lengths(42, 0)) == [42]
+    assert replace(recipe, minutes=1.0).lengths(42, 0, seconds=15)[-1] == 22
+    assert list(recipe.lengths(42, 2)) == [2, 3] and list(replace(recipe, varied=False).lengths(42, 2)) == [3]
+    drawn = torch.tensor([drawn_length(3, step, range(2, 7)) for step in range(2000)])
     assert sorted(set(drawn.tolist())) == [2, 3, 4, 5, 6]
     assert (torch.bincount(drawn)[2:].double() / 2000 - 0.2).abs().max() < 4 * (0.16 / 2000) ** 0.5
-    assert [drawn_length(3, step, 2, 600) for step in range(5)] != [drawn_length(4, step, 2, 600) for step in range(5)]
+    assert [drawn_length(3, step, range(2, 601)) for step in range(5)] != [drawn_length(4, step, range(2, 601)) for step in range(5)]
+
+
+def test_a_geometric_pace_climbs_by_fifths_and_lengths_are_even_among_those_passed():
+    recipe = replace(RECIPE, steps=100, growth=0.5, shortest=10, pace="geometric")
+    rungs = [10, 12, 14, 16, 19, 22, 26, 30]
+    assert recipe.ladder(30) == rungs and recipe.ladder(5) == [5]
+    assert [list(recipe.lengths(30, step)) for step in (0, 24, 25, 50, 99)] == [rungs[:1], rungs[:4], rungs[:4], rungs, rungs]
+    assert list(replace(recipe, varied=False).lengths(30, 25)) == [16]
+    mastered = replace(recipe, pace="linear", mastery=0.9, varied=False)
+    assert [mastered.lengths(30, 0, mastered=times)[0] for times in (0, 3, 7, 20)] == [10, 16, 30, 30]
+    for wrong in ({"mastery": 0.9}, {"shortest": None}):
+        with pytest.raises(ValueError, match="a geometric pace needs shortest and no mastery"):
+            replace(recipe, **wrong)
 
 
 def seen(folder, recipe, mixer="gru"):
@@ -166,7 +180,7 @@ def test_every_model_sees_the_same_growing_examples(tmp_path):
 
 def test_examples_of_the_longest_length_alone_if_told(tmp_path):
     grown, _ = seen(tmp_path, replace(RECIPE, varied=False))
-    assert [length for length, _ in grown] == [RECIPE.longest(12, step) for step in range(10)] == sorted(length for length, _ in grown)
+    assert [length for length, _ in grown] == [RECIPE.lengths(12, step)[-1] for step in range(10)] == sorted(length for length, _ in grown)
 
 
 def test_a_run_stopped_on_the_way_goes_on_with_the_lengths_it_would_have_had(tmp_path):

@@ -9,7 +9,9 @@ operator, and the tree evaluated to depth 1, 2 and 3 with the digit 5 for everyt
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +25,43 @@ from cffbook.tasks.task import RaggedTokens, Task, check_count
 
 FILES = {"train": "basic_train.tsv", "valid": "basic_val.tsv", "test": "basic_test.tsv"}
 PROTOCOLS = ("lra", "s4")
+PARTS = ("tokens", "offsets", "targets")
 END = VOCABULARY  # after padding and fifteen words; the id after it is that of unknown words
 ENDED_VOCABULARY, ENDED_LENGTH = VOCABULARY + 2, 2048
 _MEMBER = re.compile(r"(?:lra_release/lra_release/)?listops-1000/basic_(?:train|val|test)\.tsv")
 _BARREN = 200  # chunks without a new tree before giving up
+
+
+class Expressions(RaggedTokens):
+    """Drawn expressions to train on, which can be had shorter.
+
+    Args:
+        tokens, offsets, targets: as of `RaggedTokens`.
+        length: all have fewer tokens.
+        draw: draws as many below another number of tokens.
+    """
+
+    least = 10  # below it there are too few different ones
+    hashed_as = "RaggedTokens"
+
+    def __init__(self, tokens: np.ndarray, offsets: np.ndarray, targets: np.ndarray, length: int, draw: Callable[[int], RaggedTokens]):
+        super().__init__(tokens, offsets, targets)
+        self.length, self._draw = length, draw
+        self._shorter: dict[int, RaggedTokens] = {}
+
+    def at(self, length: int) -> RaggedTokens:
+        """As many expressions of fewer tokens than `length` and more than half of it, what a curriculum begins with; at the own length itself.
+
+        Raises:
+            ValueError: a length below 10 or above the own one.
+        """
+        if not self.least <= length <= self.length:
+            raise ValueError(f"expected a length of {self.least} to {self.length} tokens, got {length}")
+        if length == self.length:
+            return self
+        if length not in self._shorter:  # all are kept, as updates draw their lengths
+            self._shorter[length] = self._draw(length)
+        return self._shorter[length]
 
 
 def build(
@@ -82,6 +117,8 @@ def build(
         splits = generate(grammar, sizes, seed, workers)
         found = floors(splits["test"], splits["train"])
         _save(path, splits, "floors", found)
+    again = partial(shorter, grammar, train, seed, workers)
+    splits["train"] = Expressions(**vars(splits["train"]), length=maximum, draw=again)
     return _in_protocol(_task(splits, found, variant, maximum), protocol)
 
 
@@ -91,13 +128,17 @@ def _in_protocol(task: Task, protocol: str) -> Task:
         return task
     if task.length > ENDED_LENGTH:
         raise ValueError(f"expected maximum to be at most {ENDED_LENGTH}, which the protocol s4 reads, got {task.length}")
-    splits = {}
-    for name in FILES:
-        split = getattr(task, name)
-        ended = np.insert(split.tokens, split.offsets[1:], END)
-        splits[name] = RaggedTokens(ended, split.offsets + np.arange(len(split) + 1), split.targets)
+    splits = {name: _ended(getattr(task, name)) for name in FILES}
     variant = task.variant | {"protocol": protocol}
     return replace(task, vocabulary=ENDED_VOCABULARY, **splits, variant=variant)
+
+
+def _ended(split: RaggedTokens) -> RaggedTokens:
+    """The split with an end after every expression."""
+    parts = np.insert(split.tokens, split.offsets[1:], END), split.offsets + np.arange(len(split) + 1), split.targets
+    if isinstance(split, Expressions):
+        return Expressions(*parts, split.length, lambda length: _ended(split.at(length)))
+    return RaggedTokens(*parts)
 
 
 def _task(splits: dict[str, RaggedTokens], found: dict[str, float], variant: dict[str, object], length: int) -> Task:
@@ -113,7 +154,32 @@ def generate(grammar: Grammar, sizes: dict[str, int], seed: int, workers: int = 
     Raises:
         ValueError: the bounds leave too few different trees.
     """
-    total = sum(sizes.values())
+    every, found, last = different(grammar, sum(sizes.values()), seed, workers), {}, 0
+    for name in ("test", "valid", "train"):
+        first, last = last, last + sizes[name]
+        offsets = every.offsets[first : last + 1]
+        found[name] = RaggedTokens(every.tokens[offsets[0] : offsets[-1]], offsets - offsets[0], every.targets[first:last])
+    return {name: found[name] for name in sizes}
+
+
+def shorter(grammar: Grammar, count: int, seed: int, workers: int, length: int) -> RaggedTokens:
+    """Draw `count` different trees with fewer than `length` tokens and more than half of it, by a stream of their own; kept in the cache."""
+    grammar = replace(grammar, minimum=length // 2, maximum=length)
+    path = cache_folder() / "listops" / (
+        f"v{VERSION}_length{grammar.minimum}-{length}_args{grammar.max_args}_depth{grammar.max_depth}_shorter{count}_seed{seed}.npz"
+    )  # fmt: skip
+    if not path.exists():
+        # The stream of the task itself begins with the trees of its test split.
+        save_arrays(path, vars(different(grammar, count, (seed, length), workers)), packed=True)
+    return RaggedTokens(**load_arrays(path, PARTS))
+
+
+def different(grammar: Grammar, count: int, seed: int | tuple[int, ...], workers: int = 1) -> RaggedTokens:
+    """Draw until there are `count` different trees.
+
+    Raises:
+        ValueError: the bounds leave too few different trees.
+    """
     trees: dict[bytes, int] = {}
     barren = 0
     for chunk in chunks(grammar, seed, workers):
@@ -122,19 +188,13 @@ def generate(grammar: Grammar, sizes: dict[str, int], seed: int, workers: int = 
         for start, end, value in zip(ends[:-1], ends[1:], chunk.values.tolist(), strict=True):
             trees.setdefault(chunk.tokens[start:end].tobytes(), value)
         barren = barren + 1 if len(trees) == before else 0
-        if len(trees) >= total:
+        if len(trees) >= count:
             break
         if barren == _BARREN:
-            raise ValueError(f"expected {total} different trees for {grammar}, found {len(trees)}: widen it or ask for fewer")
-    pieces, values = list(trees)[:total], np.fromiter(trees.values(), dtype=np.int64)[:total]
-    splits, first = {}, 0
-    for name in ("test", "valid", "train"):
-        last = first + sizes[name]
-        lengths = [len(piece) for piece in pieces[first:last]]
-        tokens = np.frombuffer(b"".join(pieces[first:last]), dtype=np.uint8)
-        splits[name] = RaggedTokens(tokens, np.concatenate([[0], np.cumsum(lengths)]), values[first:last])
-        first = last
-    return {name: splits[name] for name in sizes}
+            raise ValueError(f"expected {count} different trees for {grammar}, found {len(trees)}: widen it or ask for fewer")
+    pieces, values = list(trees)[:count], np.fromiter(trees.values(), dtype=np.int64)[:count]
+    offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])])
+    return RaggedTokens(np.frombuffer(b"".join(pieces), dtype=np.uint8), offsets, values)
 
 
 def floors(split: RaggedTokens, fit: RaggedTokens | None = None) -> dict[str, float]:
@@ -175,9 +235,8 @@ def _save(path: Path, splits: dict[str, RaggedTokens], about: str, values: dict)
 
 
 def _load(path: Path, about: str) -> tuple[dict[str, RaggedTokens], dict]:
-    parts = ("tokens", "offsets", "targets")
-    arrays = load_arrays(path, (about, *(f"{name}_{part}" for name in FILES for part in parts)))
-    splits = {name: RaggedTokens(*(arrays[f"{name}_{part}"] for part in parts)) for name in FILES}
+    arrays = load_arrays(path, (about, *(f"{name}_{part}" for name in FILES for part in PARTS)))
+    splits = {name: RaggedTokens(*(arrays[f"{name}_{part}"] for part in PARTS)) for name in FILES}
     return splits, json.loads(str(arrays[about]))
 
 

@@ -151,7 +151,7 @@ def _emit(levels: list[_Level], offsets: np.ndarray) -> np.ndarray:
     return tokens
 
 
-def draw_chunk(grammar: Grammar, seed: int, index: int, draws: int = DRAWS) -> Chunk:
+def draw_chunk(grammar: Grammar, seed: int | tuple[int, ...], index: int, draws: int = DRAWS) -> Chunk:
     """Draw chunk `index` of the stream that belongs to `seed`, and keep the trees whose length fits."""
     source = np.random.PCG64(np.random.SeedSequence(entropy=seed, spawn_key=(VERSION, index)))
     levels, given_up = _grow(source, grammar, draws)
@@ -167,7 +167,7 @@ def draw_chunk(grammar: Grammar, seed: int, index: int, draws: int = DRAWS) -> C
     )  # fmt: skip
 
 
-def chunks(grammar: Grammar, seed: int, workers: int = 1) -> Iterator[Chunk]:
+def chunks(grammar: Grammar, seed: int | tuple[int, ...], workers: int = 1) -> Iterator[Chunk]:
     """Yield chunks 0, 1, 2, ... without end, drawn ahead by `workers` threads: their number never changes the result."""
     if workers == 1:
         index = 0

@@ -171,8 +171,8 @@ class Trainer:
         train, recipe, progress = self.task.train, self.recipe, self.progress
         if recipe.shortest is None:
             return train
-        longest = recipe.longest(train.length, progress.step, progress.seconds, progress.mastered)
-        return train.at(drawn_length(self.seed, progress.step, recipe.shortest, longest) if recipe.varied else longest)
+        lengths = recipe.lengths(train.length, progress.step, progress.seconds, progress.mastered)
+        return train.at(drawn_length(self.seed, progress.step, lengths))
 
     def agree(self, finite: bool) -> None:
         """Take the first process's clock, and stop all processes if one has a value that is not finite."""

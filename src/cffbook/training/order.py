@@ -1,6 +1,6 @@
 """Which samples an update sees: a pure function of seed and step, so that a resumed run sees the same ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -54,10 +54,10 @@ class Order:
         return batches[torch.randperm(self.batches, generator=generator)]
 
 
-def drawn_length(seed: int, step: int, shortest: int, longest: int) -> int:
-    """The length of the examples of update `step` (from 0), evenly from `shortest` to `longest`."""
+def drawn_length(seed: int, step: int, lengths: Sequence[int]) -> int:
+    """The length of the examples of update `step` (from 0), evenly one of `lengths`."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**62 + 2**62)  # not one of the order's seeds
-    return int(torch.randint(shortest, longest + 1, (), generator=generator))
+    return lengths[int(torch.randint(len(lengths), (), generator=generator))]
 
 
 def sample_lengths(split, chunk: int = 512) -> Tensor:

@@ -8,6 +8,7 @@ a norm that decays to zero is another neuron, not a simpler one.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +45,8 @@ class Recipe:
             one to the task's own length; None trains on the task's own length alone.
         varied: draw that length evenly from `shortest` up to the maximum; else it is the maximum.
         growth: part of the budget that the maximum takes to grow.
+        pace: "linear", or "geometric": the maximum then grows by fifths, each after an equal part of the budget, and `varied` draws
+            evenly from the maxima so far.
         mastery: score at which the maximum grows by a fifth instead, whenever the running mean of the updates' scores (which
             forgets a tenth an update, and starts from 0 at each growth) exceeds it; None lets it grow with the budget.
         checkpoint_seconds: time between checkpoints.
@@ -74,6 +77,7 @@ class Recipe:
     mastery: float | None = None
     checkpoint_seconds: float = 60.0
     varied: bool = True
+    pace: Literal["linear", "geometric"] = "linear"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -86,6 +90,8 @@ class Recipe:
             raise ValueError(f"growth must lie in [0, 1], got {self.growth!r}")
         if self.mastery is not None and (self.shortest is None or self.mastery >= 1):
             raise ValueError(f"mastery must lie below 1 and needs shortest, got {self.mastery!r} and shortest={self.shortest!r}")
+        if self.pace == "geometric" and (self.shortest is None or self.mastery is not None):
+            raise ValueError(f"a geometric pace needs shortest and no mastery, got shortest={self.shortest!r} and mastery={self.mastery!r}")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}")
@@ -95,8 +101,15 @@ class Recipe:
         clock = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
         return min(max(step / self.steps, clock), 1.0)
 
-    def longest(self, length: int, step: int, seconds: float = 0.0, mastered: int = 0) -> int:
-        """The longest example that update `step` may see of a task of this length.
+    def ladder(self, length: int) -> list[int]:
+        """Lengths from `shortest` to that of a task, each a fifth longer than the one before."""
+        rungs = [min(self.shortest, length)]
+        while rungs[-1] < length:
+            rungs.append(min(rungs[-1] + max(1, rungs[-1] // 5), length))
+        return rungs
+
+    def lengths(self, length: int, step: int, seconds: float = 0.0, mastered: int = 0) -> Sequence[int]:
+        """The lengths, ascending, that examples of update `step` may have of a task of this length.
 
         Args:
             length: of the task.
@@ -104,15 +117,19 @@ class Recipe:
             seconds: that are spent.
             mastered: times that the score has exceeded `mastery`.
         """
-        if self.mastery is not None and self.shortest is not None:
-            longest = self.shortest
-            for _ in range(mastered):
-                longest += max(1, longest // 5)
-            return min(longest, length)
-        if self.shortest is None or not self.growth:
-            return length
-        grown = min(self.spent(step, seconds) / self.growth, 1.0)
-        return min(length, self.shortest + int(grown * (length - self.shortest)))
+        if self.shortest is None:
+            return [length]
+        grown = min(self.spent(step, seconds) / self.growth, 1.0) if self.growth else 1.0
+        if self.pace == "geometric":
+            rungs = self.ladder(length)
+            found: Sequence[int] = rungs[: 1 + int(grown * (len(rungs) - 1))]
+        else:
+            longest = min(length, self.shortest + int(grown * (length - self.shortest)))
+            if self.mastery is not None:
+                rungs = self.ladder(length)
+                longest = rungs[min(mastered, len(rungs) - 1)]
+            found = range(self.shortest, longest + 1)
+        return found if self.varied else found[-1:]
 
     def rate_factor(self, step: int, seconds: float = 0.0) -> float:
         """Multiple of the peak rate for update `step` (from 0) when `seconds` of the budget are spent."""
