@@ -276,6 +276,7 @@ def test_shorter_trees_to_begin_with_are_others_than_the_task_has(protocol, cach
         assert values == short.targets.tolist() and len({short.example(index).tobytes() for index in range(len(short))}) == len(short)
         if length == 30:
             assert sum(short.example(index).tobytes() in held for index in range(len(short))) < len(short) / 100
+    assert task.train.hash == RaggedTokens(task.train.tokens, task.train.offsets, task.train.targets).hash  # as records of older code have it
     assert task.train.at(40) is task.train and task.train.at(12) is task.train.at(12)
     again = tasks.load("listops", **SMALL, protocol=protocol)
     assert again.train.at(12).hash == task.train.at(12).hash != tasks.load("listops", **SMALL, seed=1).train.at(12).hash

@@ -2,7 +2,8 @@
 
     settings     what a run is: checked, named, changed by known names
     probes       the budgets of the probes
-    rows         the tiers, and one function per table row
+    budgets      the tiers: data and budget of every task
+    rows         one function per table row
     runner       settings to model, training and record; record to trained model
     weights      where trained weights are kept
     facts        parameter counts, machine, versions, commit
@@ -14,6 +15,7 @@ Example:
     >>> record = experiment.run(experiment.memory("listops", tier="smoke"))
 """
 
+from cffbook.experiment.budgets import tiers
 from cffbook.experiment.convolution import Check, Convolution, load_checks, verify
 from cffbook.experiment.rows import (
     alone_coupled,
@@ -47,7 +49,6 @@ from cffbook.experiment.rows import (
     state_space,
     synthesizer_factorised,
     synthesizer_random,
-    tiers,
 )
 from cffbook.experiment.runner import build_model, run, trained
 from cffbook.experiment.settings import Settings, override, parse

@@ -11,7 +11,8 @@ import torch
 from accelerate import PartialState
 
 from cffbook import tasks
-from cffbook.experiment.rows import TIERS, rows, settings
+from cffbook.experiment.budgets import TIERS
+from cffbook.experiment.rows import rows, settings
 from cffbook.experiment.runner import run
 from cffbook.experiment.settings import parse
 

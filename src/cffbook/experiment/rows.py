@@ -1,98 +1,21 @@
-"""The budgets of the tiers, the same for every mixer, and one function per table row.
-
-Tier ``full`` is the budget of the small PyTorch protocol of the Long Range Arena (Xiong et al. 2021, Nystromformer's
-code): 2 layers, d_model 64, d_ff 128, 2 heads, mean pooling, dropout 0.1, linear decay without weight decay.
-"""
+"""One function per table row: what stands in attention's place, at the budget that its tier has for every row."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cffbook.experiment.probes import body_of_held, probes
+from cffbook.experiment.budgets import TIERS, tiers
+from cffbook.experiment.probes import body_of_held
 from cffbook.experiment.settings import Settings, override
 from cffbook.mixers import MixerOptions, can_be_causal
 from cffbook.training.checks import check_known
-from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 HELD = ("adding", "copying", "selective_copying")
-TIERS = ("smoke", "cpu", "gpu", "full")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE = 3e-3, 1e-3, 1e-4, 1e-2
 HELD_RATE = {"adding": 1e-2, "copying": 4e-3, "selective_copying": 1e-2}  # of the memory layer
 SHORT_ATTENTION_RATE = 3e-3  # few updates of eight samples want a higher one where means are pooled; chosen on validation
-
-
-def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
-    """Options of the data and budget for every (task, tier).
-
-    ``smoke`` takes seconds and shows only that the line works; ``cpu`` at most a quarter of an hour on two cores, of the
-    arena's tasks minutes, so that one core makes their whole table in some hours; ``gpu`` minutes on one large GPU, with four
-    blocks in place of two, and of ListOps with as many expressions as the published runs see; ``full`` is the published
-    budget, or the literature's length for the probes. Retrieval is on the rebuilt pairs, called so, but for ``full``, which
-    needs the arena's own. Path-X below ``full`` shows that the length can be run, and no accuracy.
-    """
-    few = {"train": 256, "valid": 64, "test": 64}
-    smoke = Recipe(steps=12, batch=16, eval_every=6, warmup=2)
-    return {
-        ("listops", "smoke"): ({"minimum": 10, "maximum": 40, **few}, replace(smoke, bucket=4)),
-        ("listops", "cpu"): ({"train": 20_000, "valid": 500, "test": 2_000}, climbing(_short(steps=4_000, looks=5, bucket=20))),
-        ("listops", "gpu"): ({"train": 96_000}, _large(steps=1_250, looks=5, bucket=20)),
-        ("listops", "full"): ({}, published(steps=5_000, batch=32)),
-        **_arena(few, smoke), **probes(few, smoke),
-        ("image", "smoke"): ({"side": 16, **few}, smoke),
-        ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, _short(steps=1_200, looks=4)),
-        ("image", "gpu"): ({"protocol": "s4"}, _large(steps=3_500, looks=7)),
-        ("image", "full"): ({}, published(steps=35_000, batch=256)),
-    }
-
-
-def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
-    """Text, retrieval, Pathfinder and Path-X; see `tiers`."""
-    looked_at = {"valid": 500, "test": 2_000}
-    pairs = {"data": "AAN-rebuilt"}
-    return {
-        ("text", "smoke"): ({"length": 64, **few}, replace(smoke, bucket=4)),
-        ("text", "cpu"): ({"length": 1_024, **looked_at}, _short(steps=1_200, looks=4, bucket=20)),
-        ("text", "gpu"): ({"length": 4_096}, _large(steps=800, looks=4, bucket=20)),
-        ("text", "full"): ({}, published(steps=20_000, batch=32)),
-        ("retrieval", "smoke"): ({**pairs, "length": 48, **few}, replace(smoke, batch=8, bucket=4)),
-        ("retrieval", "cpu"): ({**pairs, "length": 512, **looked_at}, _short(steps=1_200, looks=4)),
-        ("retrieval", "gpu"): ({**pairs, "length": 4_000}, _large(steps=800, looks=4)),
-        ("retrieval", "full"): ({}, published(steps=30_000, batch=32)),
-        ("pathfinder", "smoke"): ({"difficulty": "easy", **few}, replace(smoke, batch=4)),
-        ("pathfinder", "cpu"): ({"protocol": "s4", "difficulty": "easy", "train": 10_000, **looked_at}, _short(steps=200)),
-        ("pathfinder", "gpu"): ({"protocol": "s4"}, _large(steps=10_000, looks=20)),
-        ("pathfinder", "full"): ({}, published(steps=62_400, batch=256)),
-        ("pathx", "smoke"): ({"train": 2, "valid": 1, "test": 1}, Recipe(steps=1, batch=1, eval_every=1, warmup=0)),
-        ("pathx", "cpu"): ({"train": 256, "valid": 32, "test": 32}, Recipe(steps=20, batch=2, eval_every=10, warmup=2)),
-        ("pathx", "gpu"): ({"train": 10_000, "valid": 500, "test": 1_000}, Recipe(steps=2_000, batch=16, eval_every=500, warmup=200)),
-        ("pathx", "full"): ({}, published(steps=500_000, batch=64)),
-    }  # fmt: skip
-
-
-def _short(steps: int, looks: int = 2, bucket: int = 0) -> Recipe:
-    """Budget of the arena's tasks at tier ``cpu``: many small updates, looked at a few times, the last time at the end."""
-    return Recipe(steps=steps, batch=8, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0, eval_batch=64)
-
-
-def climbing(recipe: Recipe) -> Recipe:
-    """A recipe that begins with expressions of a dozen tokens, and has those of the whole length in its last tenth alone.
-
-    Long expressions alone, in as few updates, teach what their first operator is and no more; short ones teach the operators, and cost little.
-    """
-    return replace(recipe, batch=32, shortest=12, pace="geometric", growth=0.9)
-
-
-def _large(steps: int, looks: int, bucket: int = 0) -> Recipe:
-    """Budget of the arena's tasks at tier ``gpu``: large updates with short products, as many as a GPU makes in minutes."""
-    return Recipe(steps=steps, batch=128, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0,
-                  precision="bfloat16")  # fmt: skip
-
-
-def published(steps: int, batch: int) -> Recipe:
-    """The small protocol's optimiser settings; its learning rate is the row's at this tier."""
-    return Recipe(steps=steps, batch=batch, schedule="linear", weight_decay=0.0, eval_every=steps // 20, bucket=0)
 
 
 def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> Settings:
@@ -161,9 +84,10 @@ def memory_tiles(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 
 def memory_small(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """As `memory` at half the width, with both potentials of 16 CFFs read out: d_model 32."""
-    settings = remembering(task, tier, seed, "memory_small", flip_flops=16, readout="both")
-    return replace(settings, body=replace(settings.body, d_model=32, d_ff=64))
+    """As `memory` at three quarters of the width (half of it on a GPU), both potentials read out, of half as many CFFs as channels."""
+    width = 32 if tier == "gpu" and task in ARENA else 48  # of less than half of the transformer's parameters
+    settings = remembering(task, tier, seed, "memory_small", flip_flops=width // 2, readout="both")
+    return replace(settings, body=replace(settings.body, d_model=width, d_ff=2 * width))
 
 
 def alone(task: str, tier: str, seed: int, row: str, **options: Any) -> Settings:
