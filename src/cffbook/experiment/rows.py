@@ -63,9 +63,12 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
 
 
 def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """The memory layer with 32 independent steered CFFs, one potential read out, half of them backwards in time; 64 on a GPU."""
-    wide = {"flip_flops": 64} if tier == "gpu" and task in ARENA else {}  # still with fewer parameters than attention
-    return remembering(task, tier, seed, "memory", **wide)
+    """The memory layer with 32 independent steered CFFs, one potential read out, half of them backwards in time.
+
+    In the arena's tasks more of it, still with fewer parameters than attention: both potentials read out at tier ``cpu``, 64 CFFs on a GPU.
+    """
+    more = {"cpu": {"readout": "both"}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
+    return remembering(task, tier, seed, "memory", **more)
 
 
 def memory_both(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
