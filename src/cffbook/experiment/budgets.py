@@ -26,7 +26,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     smoke = Recipe(steps=12, batch=16, eval_every=6, warmup=2)
     return {
         ("listops", "smoke"): ({"minimum": 10, "maximum": 40, **few}, replace(smoke, bucket=4)),
-        ("listops", "cpu"): ({"train": 20_000, "valid": 500, "test": 2_000}, climbing(_short(steps=4_000, looks=5, bucket=20))),
+        ("listops", "cpu"): ({"train": 20_000, "valid": 500, "test": 2_000}, _climbing(_short(steps=4_000, looks=5, bucket=20))),
         ("listops", "gpu"): ({"train": 96_000}, _large(steps=1_250, looks=5, bucket=20)),
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
         **_arena(few, smoke), **probes(few, smoke),
@@ -66,7 +66,7 @@ def _short(steps: int, looks: int = 2, bucket: int = 0) -> Recipe:
     return Recipe(steps=steps, batch=8, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0, eval_batch=64)
 
 
-def climbing(recipe: Recipe) -> Recipe:
+def _climbing(recipe: Recipe) -> Recipe:
     """A recipe that begins with a dozen tokens: long expressions alone, in so few updates, teach their first operator and no more."""
     return replace(recipe, batch=32, shortest=12, pace="geometric", growth=0.9)
 

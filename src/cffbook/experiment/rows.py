@@ -31,7 +31,7 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
     if tier == "full" and task in ARENA and rate == ATTENTION_RATE:
         rate = PUBLISHED_RATE
     brief = tier in ("cpu", "gpu") and task in ARENA and task != "pathx"
-    # A thousand updates of eight are too few to overfit, and drawing what drops out takes a processor a third of its time.
+    # So few updates are too few to overfit, and drawing what drops out takes a processor a third of its time.
     # ListOps is read at its root, where both directions meet, as the arena's own configuration reads it at a first token.
     pooling = "first" if brief and task == "listops" else "mean"
     body = Body(d_model=64, layers=4 if brief and tier == "gpu" else 2, d_ff=128, dropout=0.0 if brief and tier == "cpu" else 0.1,
