@@ -79,8 +79,8 @@ def _memory(few: Mapping[str, int], smoke: Recipe) -> Budgets:
         ("adding", "full"): ({"length": 1_000}, long),
         ("copying", "smoke"): ({"blanks": 10, "symbols": 3, **few}, smoke),
         ("copying", "cpu"): (
-            {**held, "blanks": 200, "valid_blanks": 1_000, "valid": 200, "scored": "recall", "longer": (100, 1_000, 2_000)},
-            replace(short, steps=8_000, batch=32, eval_every=1_000, shortest=1, mastery=0.85),
+            {**held, "blanks": 1_000, "valid": 200, "scored": "recall", "longer": (100, 2_000, 5_000)},
+            replace(short, steps=16_000, batch=32, eval_every=1_000, shortest=8, pace="geometric", growth=0.75),
         ),
         ("copying", "gpu"): (_some(blanks=400), middle),
         ("copying", "full"): ({"blanks": 1_000}, long),
