@@ -43,7 +43,7 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
     pairs = {"data": "AAN-rebuilt"}
     return {
         ("text", "smoke"): ({"length": 64, **few}, replace(smoke, bucket=4)),
-        ("text", "cpu"): ({"length": 1_024, **looked_at}, _short(steps=1_200, looks=4, bucket=20)),
+        ("text", "cpu"): ({"length": 1_024, **looked_at}, _short(steps=3_600, looks=6, bucket=20)),
         ("text", "gpu"): ({"length": 4_096}, _large(steps=800, looks=4, bucket=20)),
         ("text", "full"): ({}, published(steps=20_000, batch=32)),
         ("retrieval", "smoke"): ({**pairs, "length": 48, **few}, replace(smoke, batch=8, bucket=4)),
