@@ -256,10 +256,11 @@ def sized(name, length, vocabulary=17):
     return tasks.Task(name, "classification", vocabulary, None, 10, length, One(), One(), One(), variant={})
 
 
+@pytest.mark.parametrize("tier", ["cpu", "gpu"])
 @pytest.mark.parametrize(("task", "length", "vocabulary"), [("listops", 500, 17), ("listops", 2000, 17), ("image", 256, 256), ("image", 1024, 256)])
-def test_the_memory_is_as_small_as_its_row_promises(task, length, vocabulary):
+def test_the_memory_is_as_small_as_its_row_promises(task, length, vocabulary, tier):
     def counts(row):
-        return count_parameters(experiment.build_model(experiment.settings(row, task), sized(task, length, vocabulary)))
+        return count_parameters(experiment.build_model(experiment.settings(row, task, tier), sized(task, length, vocabulary)))
 
     transformer, whole, small = counts("attention"), counts("memory"), counts("memory_small")
     assert small["total"] <= transformer["total"] / 2 and whole["mixer"] <= transformer["mixer"]
