@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ pytest.importorskip("tensorboard")
 import torch
 
 from cffbook import experiment, tasks
-from cffbook.results import read_record
+from cffbook.experiment.rows import ARENA
+from cffbook.results import load_records, read_record
 from cffbook.transformer import TwoTower
 
 WORDS = {0: ["dull", "slow", "flat"], 1: ["bright", "quick", "fine"]}
@@ -94,3 +96,9 @@ def test_every_task_of_the_arena_has_every_tier_and_only_options_that_its_task_k
             assert settings.recipe.steps == budgets[task, tier][1].steps
     assert experiment.attention("text", "full").recipe.learning_rate == 1e-4
     assert budgets["retrieval", "cpu"][0]["data"] == "AAN-rebuilt" and "data" not in budgets["retrieval", "full"][0]
+
+
+def test_the_records_of_the_arenas_tables_are_of_the_settings_that_their_rows_have_now():
+    folder = Path(__file__).parents[1] / "results"
+    told = [(record.name, experiment.Settings.from_dict(record.settings)) for record in load_records(folder) if record.settings["task"] in ARENA]
+    assert told and [name for name, each in told if each != experiment.settings(each.row, each.task, each.tier, each.seed)] == []
