@@ -59,7 +59,7 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
         found = {"drive": 8.0, "slowest": 30.0, "criticality": 1.5, "closed": 3.0, "flip_flops": 112, "unfolds": 2}
     if task == "image" and tier in ("cpu", "gpu"):
         # One unfold was too few there: a pair was found chaotic under constant lines, and gradients exploded. Positions, which say
-        # in which column a pixel is, help where there are updates enough to learn them. Both chosen on validation.
+        # in which column a pixel is, helped at tier gpu alone. Both chosen on validation.
         settings, found = replace(settings, positions=tier == "gpu"), {**found, "unfolds": {"cpu": 2, "gpu": 3}[tier]}
     return replace(settings, mixer_options=replace(settings.mixer_options, **{**found, **options}))
 
