@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cffbook import FlipFlop, SemiImplicitEuler, analysis
+from cffbook import FlipFlop, SemiImplicitEuler, analysis, noise, unroll
 from cffbook.noise import PIECE, bit_errors, faulty
 
 
@@ -23,7 +23,7 @@ def test_more_noise_and_longer_holds_lose_more():
     assert wrong[1, 1] > wrong[1, 0] and wrong[1, 1] > wrong[0, 1]
 
 
-def test_noise_is_cut_into_pieces_without_a_seam_and_follows_its_seed():
+def test_noise_is_cut_into_pieces_and_follows_its_seed():
     hold = PIECE + 3
     one = bit_errors(cell(3), 0.35, [hold], seed=1)
     assert torch.equal(one, bit_errors(cell(3), 0.35, [hold], seed=1)) and one.shape == (1, 3)
@@ -31,6 +31,24 @@ def test_noise_is_cut_into_pieces_without_a_seam_and_follows_its_seed():
         bit_errors(cell(3), 0.1, [10, 5])
     with pytest.raises(ValueError, match="set and reset lines, got .* 'shared'"):
         bit_errors(FlipFlop(2, scheme="shared"), 0.1, [10])
+
+
+@pytest.mark.parametrize("unfolds", [1, 2])
+def test_without_noise_what_repeats_itself_is_right_to_the_sample(unfolds):
+    """With one unfold a sample pairs swing in lock-step, and in some the bit with them."""
+    swinging = faulty(FlipFlop(300, solver=SemiImplicitEuler(unfolds)), 0.2)
+    bits, holds = torch.arange(300) % 2, [PIECE - 1, PIECE, PIECE + 1, 6 * PIECE + 6, 6 * PIECE + 7, 6 * PIECE + 8]
+    path, _ = unroll(swinging, torch.zeros(1, holds[-1], 300, 2), swinging.held(bits)[None])
+    wrong = swinging.read(path)[0, torch.tensor(holds) - 1] != bits.bool()
+    assert torch.equal(bit_errors(swinging, 0.0, holds, bits), wrong)
+    assert (unfolds == 2 or not torch.equal(wrong[-1], wrong[-2])) and wrong[-1].any() and not wrong[-1].all()
+
+
+def test_a_million_samples_without_noise_are_not_all_run(monkeypatch):
+    run = []
+    monkeypatch.setattr(noise, "unroll", lambda cell, lines, start: run.append(lines.shape[1]) or unroll(cell, lines, start))
+    bit_errors(cell(20), 0.0, [10, 1_000_000])
+    assert sum(run) < 10_000
 
 
 @pytest.mark.parametrize("polarity", [-1, 0, 1])
