@@ -175,8 +175,8 @@ def cases() -> tuple[Case, ...]:
     return (
         *(Case("recurrent", d, batch, time, recurrent) for d in (64, 128) for batch in (8, 32) for time in (1024, 4096)),
         Case("time", 128, 8, 256, (*every, "ncps LTC"), rounds=3),  # at four times as many samples it does not fit into memory
-        *(Case("time", 128, 8, time, every, rounds=3) for time in (1024, 4096)),
-        Case("time", 128, 8, 16_384, (*ours, "lstm", "attention", "linear", "min_gru"), rounds=2),
+        *(Case("time", 128, 8, time, every, rounds=9) for time in (1024, 4096)),
+        Case("time", 128, 8, 16_384, (*ours, "lstm", "attention", "linear", "min_gru"), rounds=5),
         Case("ncps", 128, 32, 256, ("memory, as many neurons, six unfolds", "ncps LTC"), once=("ncps LTC",)),  # 20 GB
         Case("ncps", 128, 16, 256, ("memory, as many neurons, six unfolds", "ncps LTC"), rounds=3),  # for machines without
         Case("accelerate", 64, 32, 256, ("ncps LTC, accelerated", "ncps LTC")),
