@@ -21,6 +21,7 @@ from cffbook.experiment.rows import (
     alone_coupled,
     alone_plain,
     alone_steered,
+    alone_wide,
     attention,
     bigbird,
     gru,
@@ -53,7 +54,7 @@ from cffbook.experiment.rows import (
 from cffbook.experiment.runner import build_model, run, trained
 from cffbook.experiment.settings import Settings, override, parse
 
-__all__ = ["Check", "Convolution", "Settings", "alone_coupled", "alone_plain", "alone_steered", "attention", "bigbird", "build_model",
+__all__ = ["Check", "Convolution", "Settings", "alone_coupled", "alone_plain", "alone_steered", "alone_wide", "attention", "bigbird", "build_model",
            "gru", "linear", "linformer", "load_checks", "local", "longformer", "lstm", "ltc", "memory", "memory_both", "memory_plain",
            "memory_small", "memory_tiles", "min_gru", "ncp", "norm_preserving", "nystrom", "override", "parse", "performer", "reformer",
            "rnn", "rows", "run", "settings", "sinkhorn", "sparse", "state_space", "synthesizer_factorised", "synthesizer_random",

@@ -103,7 +103,7 @@ def alone(task: str, tier: str, seed: int, row: str, **options: Any) -> Settings
     """
     settings = base(task, tier, seed, row, "memory", ALONE_RATE)
     body = Body(d_model=16, layers=1, block="bare")
-    return replace(settings, body=body, mixer_options=MixerOptions(causal=True, flip_flops=24, unfolds=2, slowest=1.0, **options))
+    return replace(settings, body=body, mixer_options=MixerOptions(causal=True, unfolds=2, slowest=1.0, **{"flip_flops": 24, **options}))
 
 
 def alone_plain(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
@@ -119,6 +119,12 @@ def alone_steered(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 def alone_coupled(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """One layer of 24 fast CFFs alone, as `alone_plain`, with lateral synapses between all of them."""
     return alone(task, tier, seed, "alone_coupled", sensory="plain", tile=24, strength=1.0)
+
+
+def alone_wide(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
+    """As `alone_coupled`, of 64 CFFs, every one of which hears all others, with twice the updates: for groups of many elements."""
+    settings = alone(task, tier, seed, "alone_wide", sensory="plain", tile=64, strength=1.0, flip_flops=64)
+    return replace(settings, body=replace(settings.body, d_model=32), recipe=replace(settings.recipe, steps=2 * settings.recipe.steps))
 
 
 def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Settings:
@@ -241,7 +247,7 @@ def ncp(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 def rows() -> dict[str, Callable[..., Settings]]:
     """The functions of the table rows by name."""
-    every = (memory, memory_both, memory_plain, memory_tiles, memory_small, alone_plain, alone_steered, alone_coupled,
+    every = (memory, memory_both, memory_plain, memory_tiles, memory_small, alone_plain, alone_steered, alone_coupled, alone_wide,
              attention, lstm, gru, rnn, norm_preserving, min_gru, state_space, ltc, ncp, local,
              sparse, longformer, bigbird, linformer, linear, performer, synthesizer_random, synthesizer_factorised, nystrom, reformer, sinkhorn)  # fmt: skip
     return {function.__name__: function for function in every}
