@@ -143,6 +143,15 @@ def test_all_mixers_of_a_tier_share_data_and_budget():
         assert len(shared) == len(layers) == 1, (task, tier)
 
 
+def test_every_flip_flop_of_the_wide_row_hears_all_others():
+    settings = experiment.alone_wide("word_problem", "smoke")
+    model = experiment.build_model(settings, tasks.load("word_problem", **settings.task_options))
+    lateral = model.encoder.blocks[0].mixer.cell.lateral
+    heard = torch.zeros(64, 64, dtype=torch.bool)
+    heard[lateral.source, lateral.target] = True
+    assert torch.equal(heard, ~torch.eye(64, dtype=torch.bool))
+
+
 def test_parameters_are_counted_by_hand():
     settings = experiment.attention("listops", "smoke")
     task = tasks.load("listops", **settings.task_options)

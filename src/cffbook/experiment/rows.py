@@ -122,9 +122,9 @@ def alone_coupled(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 
 def alone_wide(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """As `alone_coupled`, of 64 CFFs, every one of which hears all others, with twice the updates: for groups of many elements."""
+    """As `alone_coupled`, of 64 CFFs, every one of which hears all others: for groups of many elements."""
     settings = alone(task, tier, seed, "alone_wide", sensory="plain", tile=64, strength=1.0, flip_flops=64)
-    return replace(settings, body=replace(settings.body, d_model=32), recipe=replace(settings.recipe, steps=2 * settings.recipe.steps))
+    return replace(settings, body=replace(settings.body, d_model=32))
 
 
 def attending(task: str, tier: str, seed: int, mixer: str, **options: Any) -> Settings:
