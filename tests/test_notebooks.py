@@ -56,6 +56,14 @@ def test_every_notebook_prints_a_checked_number(path: Path) -> None:
 
 
 @every_notebook
+def test_a_table_is_shown_as_a_table(path: Path) -> None:
+    for cell in cells(path):
+        texts = ["".join(output.get("data", {}).get("text/markdown", "")) for output in cell["outputs"]]
+        if path in CHAPTERS and any(re.search(r"^\| :?---", text, re.MULTILINE) for text in texts):
+            assert cell["metadata"].get("mystnb", {}).get("markdown_format") == "gfm", source(cell)
+
+
+@every_notebook
 def test_a_notebook_is_small_enough_for_the_repository(path: Path) -> None:
     assert path.stat().st_size < MAX_BYTES, f"{path.name}: figures as JSON alone (PLOTLY_RENDERER), no widget state"
 

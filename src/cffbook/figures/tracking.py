@@ -53,7 +53,8 @@ def generalisation(records: Sequence[Record], floor: float | None = None) -> "Fi
         figure.add_scatter(x=list(lengths), y=mean, name=row, mode="lines+markers", line={"color": colour}, marker={"symbol": symbol, "size": 9},
                            error_y={"type": "data", "symmetric": False, "array": [0] * len(mean), "arrayminus": below})  # fmt: skip
     if floor is not None:
-        figure.add_hline(y=100 * floor, line={"color": "#888888", "dash": "dash"}, annotation_text="guess", annotation_position="bottom right")
+        place = "bottom right" if floor > 0.1 else "top left"  # below a low one stand the axis's numbers
+        figure.add_hline(y=100 * floor, line={"color": "#888888", "dash": "dash"}, annotation_text="guess", annotation_position=place)
     ticks = sorted({length for lengths in rows.values() for length in lengths})
     figure.update_xaxes(type="log", title="samples of a tested sequence", tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
     figure.update_yaxes(title="right answers (%)", range=[0, 104])
