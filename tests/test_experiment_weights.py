@@ -11,8 +11,10 @@ pytest.importorskip("tensorboard")
 import torch
 
 from cffbook import experiment, tasks
-from cffbook.results import read_record
+from cffbook.results import load_records, read_record
 from cffbook.training import evaluate
+
+PROBES = ("parity", "word_problem", "flip_flop_language", "adding", "copying", "associative_recall")
 
 
 def run(tmp_path, **overrides):
@@ -52,3 +54,12 @@ def test_time_on_the_processor_is_that_of_training_and_no_more(tmp_path):
     before = time.process_time()
     _, record = run(tmp_path)
     assert 0 < record.processor_seconds <= time.process_time() - before
+
+
+def test_every_run_that_the_chapters_ask_again_has_left_its_weights(root):
+    """The tasks of the arena are not among them: their chapter shows scores of records."""
+    records = [record for record in load_records(root / "results") if record.task["name"] in PROBES and record.tier == "cpu"]
+    if not records:
+        pytest.skip("no record is committed")
+    left = {path.stem for path in (root / "results" / "weights").glob("*.safetensors")}
+    assert left == {record.name for record in records}
