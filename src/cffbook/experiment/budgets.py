@@ -31,7 +31,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
         **_arena(few, smoke), **probes(few, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
-        ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, _short(steps=3_600, looks=6)),
+        ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, replace(_short(steps=3_000, looks=6), batch=16)),
         ("image", "gpu"): ({"protocol": "s4"}, _large(steps=4_200, looks=7)),
         ("image", "full"): ({}, published(steps=35_000, batch=256)),
     }
