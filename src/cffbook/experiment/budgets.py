@@ -26,12 +26,12 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
     smoke = Recipe(steps=12, batch=16, eval_every=6, warmup=2)
     return {
         ("listops", "smoke"): ({"minimum": 10, "maximum": 40, **few}, replace(smoke, bucket=4)),
-        ("listops", "cpu"): ({"train": 20_000, "valid": 500, "test": 2_000}, _climbing(replace(_short(steps=4_000, looks=5, bucket=20), batch=32))),
+        ("listops", "cpu"): ({"train": 20_000, "valid": 500, "test": 2_000}, _climbing(_short(steps=4_000, looks=5, bucket=20, batch=32))),
         ("listops", "gpu"): ({"train": 32_000}, _climbing(_large(steps=2_500, looks=5, bucket=20))),
         ("listops", "full"): ({}, published(steps=5_000, batch=32)),
         **_arena(few, smoke), **probes(few, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
-        ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, replace(_short(steps=3_000, looks=6), batch=16)),
+        ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, _short(steps=3_000, looks=6, batch=16)),
         ("image", "gpu"): ({"protocol": "s4"}, _large(steps=4_200, looks=7)),
         ("image", "full"): ({}, published(steps=35_000, batch=256)),
     }
@@ -61,9 +61,9 @@ def _arena(few: dict[str, int], smoke: Recipe) -> dict[tuple[str, str], tuple[di
     }  # fmt: skip
 
 
-def _short(steps: int, looks: int = 2, bucket: int = 0) -> Recipe:
+def _short(steps: int, looks: int = 2, bucket: int = 0, batch: int = 8) -> Recipe:
     """Budget of the arena's tasks at tier ``cpu``: many small updates, looked at a few times, the last time at the end."""
-    return Recipe(steps=steps, batch=8, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0, eval_batch=64)
+    return Recipe(steps=steps, batch=batch, eval_every=steps // looks, warmup=steps // 10, bucket=bucket, conductance_factor=1.0, eval_batch=64)
 
 
 def _climbing(recipe: Recipe) -> Recipe:
