@@ -32,7 +32,7 @@ def tiers() -> dict[tuple[str, str], tuple[dict[str, Any], Recipe]]:
         **_arena(few, smoke), **probes(few, smoke),
         ("image", "smoke"): ({"side": 16, **few}, smoke),
         ("image", "cpu"): ({"protocol": "s4", "valid": 500, "test": 2_000}, _short(steps=3_000, looks=6, batch=16)),
-        ("image", "gpu"): ({"protocol": "s4"}, _large(steps=4_200, looks=7)),
+        ("image", "gpu"): ({"protocol": "s4"}, _large(steps=7_000, looks=7)),
         ("image", "full"): ({}, published(steps=35_000, batch=256)),
     }
 
