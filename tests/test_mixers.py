@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cffbook.mixers import Attention, MixerOptions, adapted, build, can_be_causal, known
+from cffbook.mixers import Attention, MixerOptions, ShortConvolution, adapted, build, can_be_causal, known
 from mixer_cases import both, names, small
 
 torch.set_num_threads(1)
@@ -181,6 +181,9 @@ def test_the_parameter_count_is_the_one_on_paper(name, expected):
         (lambda: build("ncp", 8, small(hidden=6)), "a neural circuit policy needs at least 4 neurons in each direction, got 3"),
         (lambda: MixerOptions(block=0), "block must be at least 1, got 0"),
         (lambda: MixerOptions(random_blocks=-1), "random_blocks must not be negative, got -1"),
+        (lambda: MixerOptions(taps=0), "taps must be at least 1, got 0"),
+        (lambda: ShortConvolution(nn.Identity(), 8, 1), "taps must be at least 2, got 1"),
+        (lambda: build("memory", 8, small(taps=2))(torch.zeros(1, 2, 8), torch.zeros(1, 6, 2)), "cannot continue from Tensor: expected the pair"),
         (lambda: build("state_space", 8)(torch.zeros(1, 2, 8), elapsed=0.5), "a state-space layer does not know elapsed times"),
         (lambda: build("lstm", 8)(torch.zeros(1, 2, 8), torch.zeros(1)), "a bidirectional layer cannot continue from a state"),
     ],
@@ -199,6 +202,51 @@ def test_a_mixer_is_copied_pickled_and_restored_from_its_state_dict(name):
     pickled = [] if name == "norm_preserving" else [pickle.loads(pickle.dumps(mixer))]  # torch pickles no parametrization
     for other in (again, copy.deepcopy(mixer), *pickled):
         assert torch.equal(other(x)[0], mixer(x)[0])
+
+
+def convolved(name, taps=3, **changes):
+    """A mixer behind a short convolution whose weights have left 0."""
+    torch.manual_seed(0)
+    layer = build(name, 8, small(taps=taps, **changes)).double()
+    nn.init.normal_(layer.before.weight, std=0.3)
+    return layer
+
+
+def test_a_short_convolution_begins_as_the_mixer_alone_and_counts_its_own_matrices():
+    torch.manual_seed(0)
+    layer, x = build("memory", 8, small(taps=3)), torch.randn(2, 9, 8)
+    assert isinstance(layer, ShortConvolution) and torch.equal(layer(x)[0], layer.mixer(x)[0])
+    alone = sum(parameter.numel() for parameter in build("memory", 8, small()).parameters())
+    assert sum(parameter.numel() for parameter in layer.parameters()) == alone + 2 * 8 * 8
+
+
+def test_a_short_convolution_hears_the_samples_on_paper():
+    layer, x = convolved("attention"), torch.randn(1, 6, 8, dtype=torch.float64)
+    one, two = layer.before.weight.chunk(2, 1)  # of the sample before, and of the one before that
+    heard = [x[0, t] + sum(x[0, t - k] @ matrix.T for k, matrix in ((1, one), (2, two)) if t >= k) for t in range(6)]
+    assert torch.allclose(layer(x)[0], layer.mixer(torch.stack(heard)[None])[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["memory", "attention", "lstm"])
+def test_a_short_convolution_streams_in_pieces_shorter_than_itself(name):
+    layer, x = convolved(name, taps=4, causal=True), torch.randn(2, 12, 8, dtype=torch.float64)
+    whole, state, pieces = layer(x)[0], None, []
+    for piece in x.split([1, 2, 1, 5, 3], 1):
+        y, state = layer(piece, state)
+        pieces.append(y)
+    assert torch.allclose(torch.cat(pieces, 1), whole, atol=1e-12)
+
+
+def test_a_short_convolution_continues_a_padded_batch_from_each_sequence_s_own_end():
+    layer, x = convolved("memory", causal=True), torch.randn(3, 9, 8, dtype=torch.float64)
+    lengths = torch.tensor([4, 0, 1])
+    padded = x.clone()
+    padded[torch.arange(9) >= lengths[:, None]] = torch.nan
+    first, state = layer(padded[:, :5], lengths=lengths)
+    assert not first.isnan().any()
+    for i, length in enumerate(lengths.tolist()):
+        rest = layer(x[i : i + 1, length:], tuple(part[i : i + 1] for part in state))[0]
+        assert torch.allclose(rest, layer(x[i : i + 1])[0][:, length:], atol=1e-12)
 
 
 def test_a_memory_told_to_latch_keeps_its_bits_where_one_at_the_onset_lets_them_fade():

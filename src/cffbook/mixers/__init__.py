@@ -6,7 +6,7 @@
     patterns      which sample may attend to which             scan          a linear recurrence in parallel
     attention     softmax attention, full or by pattern        state_space   diagonal linear state-space layer
     linear        features in place of the softmax             adapters      Reformer and Sinkhorn by their packages
-    low_rank      Linformer, Nyström, Synthesizer
+    low_rank      Linformer, Nyström, Synthesizer            short_convolution   in front of any of them
 
 A mixer that cannot be causal, or cannot stream, says so when it is asked to.
 """
@@ -22,13 +22,14 @@ from cffbook.mixers.attention import Attention, refuse_elapsed
 from cffbook.mixers.linear import KernelAttention
 from cffbook.mixers.options import MixerOptions
 from cffbook.mixers.recurrent import MinGRU, Recurrent, policy
+from cffbook.mixers.short_convolution import ShortConvolution
 from cffbook.mixers.state_space import StateSpace
 from cffbook.neuron import LTC
 from cffbook.norm_preserving import NormPreservingRNN
 from cffbook.solver import SemiImplicitEuler
 from cffbook.wiring import tiles
 
-__all__ = ["Attention", "KernelAttention", "MinGRU", "MixerOptions", "Recurrent", "StateSpace", "adapted", "build", "can_be_causal",
+__all__ = ["Attention", "KernelAttention", "MinGRU", "MixerOptions", "Recurrent", "ShortConvolution", "StateSpace", "adapted", "build", "can_be_causal",
            "is_bounded", "known", "knows_elapsed", "memory", "refuse_elapsed"]
 
 
@@ -199,4 +200,6 @@ def build(name: str, d_model: int, options: MixerOptions | None = None) -> nn.Mo
     """
     if name not in known():
         raise ValueError(f"unknown mixer {name!r}: choose one of {', '.join(known())}")
-    return known()[name](d_model, options or MixerOptions())
+    options = options or MixerOptions()
+    mixer = known()[name](d_model, options)
+    return ShortConvolution(mixer, d_model, options.taps) if options.taps > 1 else mixer

@@ -37,6 +37,7 @@ class MixerOptions:
         rank: samples that Linformer sums a sequence up in, and rank of a factorised synthesizer's matrix.
         landmarks: landmarks of Nyström attention.
         modes: complex modes of each channel of the state-space layer.
+        taps: samples that any mixer hears at once, this one and those before it; above 1 through a `ShortConvolution`.
     """
 
     causal: bool = False
@@ -67,9 +68,10 @@ class MixerOptions:
     drive: float = 1.0
     criticality: float = 1.0
     closed: float = 1.0
+    taps: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("block", "window", "hashes", "features", "rank", "landmarks", "modes"):
+        for name in ("block", "window", "hashes", "features", "rank", "landmarks", "modes", "taps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}: see MixerOptions")
         for name in ("summary", "random_blocks", "global_samples"):
