@@ -12,7 +12,6 @@ from cffbook.training.checks import check_known
 from cffbook.transformer import Body
 
 ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
-OF_BYTES = ("text", "retrieval")
 HELD = ("adding", "copying", "selective_copying")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE = 3e-3, 1e-3, 1e-4, 1e-2
 HELD_RATE = {"adding": 1e-2, "copying": 4e-3, "selective_copying": 1e-2}  # of the memory layer
@@ -62,10 +61,6 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
         # One unfold was too few there: a pair was found chaotic under constant lines, and gradients exploded. Positions, which say
         # in which column a pixel is, helped at tier gpu alone. Both chosen on validation.
         settings, found = replace(settings, positions=tier == "gpu"), {**found, "unfolds": {"cpu": 2, "gpu": 3}[tier]}
-    if tier == "cpu" and task in OF_BYTES:
-        # A line hears one byte, and a flip-flop no other one: what stands beside a byte has to come through the line. Chosen on validation.
-        # With one unfold a gradient overflowed on Text then, as on images.
-        found = {**found, "taps": 3, "unfolds": 2 if task == "text" else 1}
     return replace(settings, mixer_options=replace(settings.mixer_options, **{**found, **options}))
 
 
@@ -73,11 +68,8 @@ def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """The memory layer with 32 independent steered CFFs, one potential read out, half of them backwards in time.
 
     In the arena's tasks more of it, still with fewer parameters than attention: both potentials read out at tier ``cpu``, 64 CFFs on a GPU.
-    On Text and Retrieval four of the CFFs pay there for what hears three bytes at once.
     """
     more = {"cpu": {"readout": "both"}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
-    if tier == "cpu" and task in OF_BYTES:
-        more["flip_flops"] = 28
     return remembering(task, tier, seed, "memory", **more)
 
 
