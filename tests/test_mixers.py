@@ -237,6 +237,11 @@ def test_a_short_convolution_streams_in_pieces_shorter_than_itself(name):
     assert torch.allclose(torch.cat(pieces, 1), whole, atol=1e-12)
 
 
+def test_a_short_convolution_has_no_state_where_its_mixer_has_none():
+    layer, x = convolved("attention", causal=True), torch.randn(2, 5, 8, dtype=torch.float64)
+    assert layer(x)[1] is not None and layer(x, lengths=torch.tensor([5, 3]))[1] is None  # padding would be in it
+
+
 def test_a_short_convolution_continues_a_padded_batch_from_each_sequence_s_own_end():
     layer, x = convolved("memory", causal=True), torch.randn(3, 9, 8, dtype=torch.float64)
     lengths = torch.tensor([4, 0, 1])

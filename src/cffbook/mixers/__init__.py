@@ -6,7 +6,7 @@
     patterns      which sample may attend to which             scan          a linear recurrence in parallel
     attention     softmax attention, full or by pattern        state_space   diagonal linear state-space layer
     linear        features in place of the softmax             adapters      Reformer and Sinkhorn by their packages
-    low_rank      Linformer, Nyström, Synthesizer            short_convolution   in front of any of them
+    low_rank      Linformer, Nyström, Synthesizer              short_convolution  in front of any of them
 
 A mixer that cannot be causal, or cannot stream, says so when it is asked to.
 """

@@ -34,8 +34,8 @@ class ShortConvolution(nn.Module):
 
     def forward(
         self, x: Tensor, state: Any = None, elapsed: Tensor | float = 1.0, lengths: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Any]]:
-        """Outputs `(batch, time, d_model)`; the state is the last inputs `(batch, taps - 1, d_model)` and the mixer's own.
+    ) -> tuple[Tensor, tuple[Tensor, Any] | None]:
+        """Outputs `(batch, time, d_model)`; the state is the last inputs `(batch, taps - 1, d_model)` and the mixer's own, None where it has none.
 
         Raises:
             ValueError: a state that no call of such a layer has returned, or one that the mixer cannot continue.
@@ -46,6 +46,8 @@ class ShortConvolution(nn.Module):
         whole = torch.cat((heard, x), 1)
         earlier = [whole[:, self.taps - 1 - k : whole.shape[1] - k] for k in range(1, self.taps)]
         y, inner = self.mixer(x + self.before(torch.cat(earlier, -1)), inner, elapsed, lengths)
+        if inner is None:
+            return y, None
         if lengths is None:
             return y, (whole[:, time:], inner)
         last = torch.as_tensor(lengths, device=x.device)[:, None] + torch.arange(self.taps - 1, device=x.device)
