@@ -60,6 +60,9 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
     if task == "listops" and tier == "cpu":
         # What an operator's arguments come to is held over hundreds of samples, and how deep an expression is over all of them.
         found = {**found, "slowest": 10_000.0}
+    if task == "text" and tier == "cpu":
+        # Bytes in a row make fragments of words: membranes of a few bytes, and flip-flops that hear their neighbours.
+        found = {**found, "slowest": 10.0, "tile": 8, "unfolds": 2}
     if task == "image" and tier in ("cpu", "gpu"):
         # One unfold was too few there: a pair was found chaotic under constant lines, and gradients exploded. Positions, which say
         # in which column a pixel is, helped at tier gpu alone. Both chosen on validation.
@@ -71,11 +74,11 @@ def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """The memory layer with 32 independent steered CFFs, one potential read out, half of them backwards in time.
 
     In the arena's tasks more of it, still with fewer parameters than attention: both potentials read out at tier ``cpu``, 64 CFFs on a GPU.
-    ListOps at tier ``cpu``, where more of them help, has 56.
+    At tier ``cpu`` ListOps, where more of them help, has 56, and Text 48, in tiles of eight with lateral synapses.
     """
     more = {"cpu": {"readout": "both"}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
-    if (task, tier) == ("listops", "cpu"):
-        more["flip_flops"] = 56
+    if tier == "cpu" and task in ("listops", "text"):
+        more["flip_flops"] = {"listops": 56, "text": 48}[task]
     return remembering(task, tier, seed, "memory", **more)
 
 
@@ -98,7 +101,8 @@ def memory_tiles(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 def memory_small(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """As `memory` at three quarters of the width (half of it on a GPU), both potentials read out, of half as many CFFs as channels."""
     width = 32 if tier == "gpu" and task in ARENA else 48  # of less than half of the transformer's parameters
-    settings = remembering(task, tier, seed, "memory_small", flip_flops=width // 2, readout="both")
+    tile = {"tile": 12} if (task, tier) == ("text", "cpu") else {}  # all of a direction
+    settings = remembering(task, tier, seed, "memory_small", flip_flops=width // 2, readout="both", **tile)
     return replace(settings, body=replace(settings.body, d_model=width, d_ff=2 * width))
 
 
