@@ -102,3 +102,15 @@ def test_the_records_of_the_arenas_tables_are_of_the_settings_that_their_rows_ha
     folder = Path(__file__).parents[1] / "results"
     told = [(record.name, experiment.Settings.from_dict(record.settings)) for record in load_records(folder) if record.settings["task"] in ARENA]
     assert told and [name for name, each in told if each != experiment.settings(each.row, each.task, each.tier, each.seed)] == []
+
+
+def test_memory_stays_below_the_mixers_of_attention_and_memory_small_below_half_of_its_transformer():
+    counts = {}
+    for record in load_records(Path(__file__).parents[1] / "results"):
+        row, task, tier = (record.settings[name] for name in ("row", "task", "tier"))
+        if task in ARENA:
+            counts.setdefault((task, tier), {})[row] = record.parameters
+    both = [rows for rows in counts.values() if {"memory", "memory_small", "attention"} <= set(rows)]
+    assert len(both) >= 5  # tier cpu
+    assert all(rows["memory"]["mixer"] <= rows["attention"]["mixer"] for rows in both)
+    assert all(2 * rows["memory_small"]["total"] <= rows["attention"]["total"] for rows in both)

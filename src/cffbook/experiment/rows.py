@@ -49,8 +49,8 @@ def base(task: str, tier: str, seed: int, row: str, mixer: str, rate: float) -> 
 def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Settings:
     """A row of the memory layer: the learning rate of recurrent mixers, and in the arena's tasks what its search has found.
 
-    That is lines that swing widely from the start, and capacitances up to the length of its sequences; where a value has
-    to be held, a hundred times that. Copying is to write one latch of many, at one place of ten: there 112 latch
+    That is lines that swing widely from the start, and capacitances up to the length of its sequences: at tier ``cpu`` more
+    on ListOps and less on Text, and where a value has to be held, a hundred times that. Copying is to write one latch of many, at one place of ten: there 112 latch
     from the start, behind closed gates that wide lines open, with capacitances of places in a list.
     """
     settings = base(task, tier, seed, row, "memory", RECURRENT_RATE)
