@@ -50,8 +50,8 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
     """A row of the memory layer: the learning rate of recurrent mixers, and in the arena's tasks what its search has found.
 
     That is lines that swing widely from the start, and capacitances up to the length of its sequences: at tier ``cpu`` more
-    on ListOps and less on Text, and where a value has to be held, a hundred times that. Copying is to write one latch of many, at one place of ten: there 112 latch
-    from the start, behind closed gates that wide lines open, with capacitances of places in a list.
+    on ListOps and less on Text, and where a value has to be held, a hundred times that. Copying is to write one latch of many,
+    at one place of ten: there 112 latch from the start, behind closed gates that wide lines open, with capacitances of places in a list.
     """
     settings = base(task, tier, seed, row, "memory", RECURRENT_RATE)
     found = {"drive": 3.0, "slowest": 1_000.0 if task in ARENA else 100_000.0} if task in ARENA + HELD else {}
@@ -71,10 +71,10 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
 
 
 def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """The memory layer with 32 independent steered CFFs, one potential read out, half of them backwards in time.
+    """The memory layer of 32 steered CFFs or more, half of them backwards in time, with fewer parameters than attention.
 
-    In the arena's tasks more of it, still with fewer parameters than attention: both potentials read out at tier ``cpu``, 64 CFFs on a GPU.
-    At tier ``cpu`` ListOps, where more of them help, has 56, and Text 48, in tiles of eight with lateral synapses.
+    They are independent and one potential of each is read out. In the arena's tasks there is more: both potentials at tier ``cpu``,
+    64 CFFs on a GPU; at tier ``cpu`` ListOps, where more of them help, has 56, and Text 48, in tiles of eight with lateral synapses.
     """
     more = {"cpu": {"readout": "both"}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
     if tier == "cpu" and task in ("listops", "text"):
@@ -99,9 +99,12 @@ def memory_tiles(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
 
 
 def memory_small(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
-    """As `memory` at three quarters of the width (half of it on a GPU), both potentials read out, of half as many CFFs as channels."""
+    """As `memory` at three quarters of the width (half of it on a GPU), both potentials read out, of half as many CFFs as channels.
+
+    On Text at tier ``cpu`` lateral synapses couple all twelve of a direction.
+    """
     width = 32 if tier == "gpu" and task in ARENA else 48  # of less than half of the transformer's parameters
-    tile = {"tile": 12} if (task, tier) == ("text", "cpu") else {}  # all of a direction
+    tile = {"tile": 12} if (task, tier) == ("text", "cpu") else {}
     settings = remembering(task, tier, seed, "memory_small", flip_flops=width // 2, readout="both", **tile)
     return replace(settings, body=replace(settings.body, d_model=width, d_ff=2 * width))
 
