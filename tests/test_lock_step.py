@@ -33,7 +33,7 @@ def test_pairs_at_too_long_steps_swing_and_are_warned_of() -> None:
     with pytest.warns(LockStepWarning, match="2 of 2 flip-flops may swing in lock-step at 1 unfolds"):
         cell = FlipFlop(2, solver=SemiImplicitEuler(1)).eval()
     start = cell.held([1, 1])[None]
-    gap = lambda potentials: float((potentials[0, -1, :, 0] - potentials[0, -1, :, 1]).abs().min())  # noqa: E731
+    gap = lambda potentials: float((potentials[0, -1, :, 0] - potentials[0, -1, :, 1]).detach().abs().min())  # noqa: E731
     enough = enough_unfolds(cell.form(), 1)
     assert gap(unroll(cell, torch.zeros(1, 60, 2, 2), start)[0]) < 1e-3
     cell.solver = SemiImplicitEuler(enough)
