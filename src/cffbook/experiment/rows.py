@@ -76,9 +76,8 @@ def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     They are independent and one potential of each is read out. In the arena's tasks there is more: both potentials at tier ``cpu``,
     64 CFFs on a GPU; at tier ``cpu`` ListOps, where more of them help, has 56, and Text 48, in tiles of eight with lateral synapses.
     """
-    more = {"cpu": {"readout": "both"}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
-    if tier == "cpu" and task in ("listops", "text"):
-        more["flip_flops"] = {"listops": 56, "text": 48}[task]
+    several = {"listops": 56, "text": 48}.get(task, 32)
+    more = {"cpu": {"readout": "both", "flip_flops": several}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
     return remembering(task, tier, seed, "memory", **more)
 
 
