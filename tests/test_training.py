@@ -232,6 +232,30 @@ def test_a_value_that_is_not_finite_stops_the_run_naming_step_and_parameter(tmp_
         fit(model, example(), RECIPE, folder=tmp_path)
 
 
+@pytest.mark.parametrize("allowed", [1, 2])
+def test_an_update_whose_gradient_overflows_is_left_out_as_often_as_the_recipe_allows(tmp_path, allowed):
+    model, seen = reader(), []
+
+    def note(module, inputs):
+        if module.training:
+            seen.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+
+    def overflow(gradient):  # of updates 4 and 9, counted from 1
+        return gradient * float("inf") if len(seen) in (4, 9) else gradient
+
+    model.register_forward_pre_hook(note)
+    model.head.weight.register_hook(overflow)
+    recipe = replace(RECIPE, overflows=allowed)
+    if allowed == 1:
+        with pytest.raises(FloatingPointError, match=r"step 9 .*after 1 left out.*gradient of the parameter head.weight is not finite"):
+            fit(model, example(), recipe, folder=tmp_path)
+    else:
+        history = fit(model, example(), recipe, folder=tmp_path)
+        assert (history.overflows, history.steps, len(seen)) == (2, 60, 60)
+    same = [all(torch.equal(one[name], other[name]) for name in one) for one, other in zip(seen, seen[1:])]
+    assert [number for number, equal in enumerate(same, 1) if equal] == [4, 9][:allowed]
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     run_example(tmp_path)
     with pytest.raises(ValueError, match="other settings or data"):

@@ -40,7 +40,7 @@ class Record:
         valid_score: validation score there.
         test_score: test score with the weights of that evaluation.
         test_loss: test loss with the same weights.
-        steps: updates made.
+        steps: updates made, those left out among them.
         samples: training samples seen.
         stopped: what ended the run: ``steps``, ``minutes``, ``patience`` or ``watch``.
         seconds: wall time of training and validation.
@@ -55,6 +55,7 @@ class Record:
         sources: digests of the source code that trained it.
         started: start time, UTC, ISO 8601.
         tests: loss, score and counts (see `Score`) of every test split by name, "test" first.
+        overflows: updates that were left out because a gradient was not finite; 0 in older records, whose runs such a one stopped.
 
     Raises:
         TypeError: a field of the wrong type.
@@ -87,6 +88,7 @@ class Record:
     started: str
     tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     processor_seconds: float | None = None
+    overflows: int = 0
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -112,7 +114,7 @@ class Record:
             raise ValueError(f"expected a record as a JSON object, got a {type(values).__name__}")
         values["evaluations"] = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
         values["sources"] = tuple(values.get("sources", ()))
-        values = {"tests": {}, "processor_seconds": None} | values  # of records made before these were kept
+        values = {"tests": {}, "processor_seconds": None, "overflows": 0} | values  # of records made before these were kept
         if isinstance(values.get("settings"), dict):
             values["settings"] = completed(values["settings"])
         return build(cls, values)

@@ -128,5 +128,5 @@ def make_record(settings: Settings, told: Mapping, task: Task, parameters: dict[
         stopped=history.stopped, seconds=history.seconds, samples_per_second=history.samples_per_second,
         peak_memory=history.peak_memory, device=history.device, processes=history.processes, machine=machine,
         versions=facts.versions(), git=commit, sources=history.sources, started=history.started,
-        processor_seconds=history.processor_seconds,
+        processor_seconds=history.processor_seconds, overflows=history.overflows,
         tests={name: asdict(score) for name, score in history.tests.items()})

@@ -33,6 +33,7 @@ class Progress:
     seconds: float = 0.0
     processor_seconds: float = 0.0  # of this process
     samples: int = 0
+    overflows: int = 0  # updates left out
     mastered: int = 0  # times that the examples have grown
     grade: float = 0.0  # running mean of the updates' scores since then
     running: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, score, count since the last evaluation
@@ -71,7 +72,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progres
     facts = {
         "identity": progress.identity, "sources": progress.sources, "started": progress.started, "step": progress.step,
         "seconds": progress.seconds, "processor_seconds": progress.processor_seconds, "samples": progress.samples,
-        "mastered": progress.mastered, "grade": progress.grade,
+        "overflows": progress.overflows, "mastered": progress.mastered, "grade": progress.grade,
         "running": [process["running"] for process in processes],
         "evaluations": [asdict(evaluation) for evaluation in progress.evaluations],
     }
@@ -115,6 +116,7 @@ def restore(tensors: dict[str, Tensor], facts: dict, model: nn.Module, optimizer
     progress.step, progress.seconds, progress.samples = facts["step"], facts["seconds"], facts["samples"]
     progress.processor_seconds = facts["processor_seconds"]
     progress.mastered, progress.grade = facts["mastered"], facts["grade"]
+    progress.overflows = facts["overflows"]
     progress.started, progress.running = facts["started"], facts["running"][process]
     progress.evaluations = [Evaluation(**evaluation) for evaluation in facts["evaluations"]]
     progress.best = below(tensors, "best.")

@@ -29,7 +29,7 @@ class History:
         best: index of the evaluation with the best validation score.
         test_loss: loss on the test split with the weights of the best evaluation.
         test_score: score on the test split with the same weights.
-        steps: updates made.
+        steps: updates made, those left out among them.
         samples: training samples seen.
         seconds: wall time of training and validation, over all starts of the run.
         peak_memory: bytes; allocated on the GPU, else resident in the process; None where the system does not say.
@@ -41,6 +41,7 @@ class History:
         processor_seconds: time that the first process has computed on the processor in `seconds`, on all its threads together;
             unlike these the same whatever else the machine is doing.
         tests: every test split of the task by name, "test" first, with the same weights.
+        overflows: updates that were left out because a gradient was not finite.
     """
 
     evaluations: tuple[Evaluation, ...]
@@ -58,6 +59,7 @@ class History:
     started: str
     processor_seconds: float
     tests: Mapping[str, Score] = field(default_factory=dict)
+    overflows: int = 0
 
     @property
     def samples_per_second(self) -> float:

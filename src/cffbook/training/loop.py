@@ -50,7 +50,8 @@ def fit(model: nn.Module, task, recipe: Recipe, *, folder: str | Path, seed: int
         History with the test score at the best validation score.
 
     Raises:
-        FloatingPointError: a loss or gradient is not finite; the step and the first such parameter are named.
+        FloatingPointError: a loss is not finite, or a gradient in one update more than `recipe.overflows`; the step and the
+            first such parameter are named.
         ValueError: the folder holds the checkpoint of another run or source, or a batch is smaller than the number of processes,
             or the recipe asks for shorter examples of a task that has none.
     """
@@ -146,10 +147,12 @@ class Trainer:
         gradients = [parameter.grad for parameter in self.plain.parameters() if parameter.grad is not None]
         norm = total_norm(gradients)
         values = torch.stack([loss.detach(), score, count, norm.to(loss.device, loss.dtype)]).tolist()
-        self.agree(finite=all(map(math.isfinite, values)))
-        if recipe.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.plain.parameters(), recipe.clip, norm)
-        self.optimizer.step()
+        if self.agree(finite=all(map(math.isfinite, values[:3])), overflow=not math.isfinite(values[3])):
+            progress.overflows += 1  # the weights and their moments stay as they are
+        else:
+            if recipe.clip is not None:
+                torch.nn.utils.clip_grads_with_norm_(self.plain.parameters(), recipe.clip, norm)
+            self.optimizer.step()
         progress.step += 1
         progress.samples += len(indices)
         progress.running = [kept + value for kept, value in zip(progress.running, values[:3], strict=True)]
@@ -174,18 +177,20 @@ class Trainer:
         lengths = recipe.lengths(train.length, progress.step, progress.seconds, progress.mastered)
         return train.at(drawn_length(self.seed, progress.step, lengths))
 
-    def agree(self, finite: bool) -> None:
-        """Take the first process's clock, and stop all processes if one has a value that is not finite."""
+    def agree(self, finite: bool = True, overflow: bool = False) -> bool:
+        """Take the first process's clock; say whether a gradient of one is not finite, and stop all if that may not be left out, or a loss is not."""
         seconds = self.before + time.perf_counter() - self.started
         if self.accelerator.num_processes > 1:
-            mine = [0.0 if finite else 1.0, seconds if self.accelerator.is_main_process else 0.0]
+            mine = [float(not finite), float(overflow), seconds if self.accelerator.is_main_process else 0.0]
             shared = torch.tensor(mine, dtype=torch.float64, device=self.accelerator.device)
-            failures, seconds = self.accelerator.reduce(shared, reduction="sum").tolist()
-            finite = failures == 0
+            failures, overflows, seconds = self.accelerator.reduce(shared, reduction="sum").tolist()
+            finite, overflow = failures == 0, overflows > 0
         self.progress.seconds, self.progress.processor_seconds = seconds, time.process_time() - self.idle
-        if not finite:
-            raise FloatingPointError(f"training stopped at step {self.progress.step + 1} (counted from 1): "
-                                     f"{offender(self.plain)}; lower learning_rate or clip, give flip-flops more unfolds, or look at the data")
+        if not finite or (overflow and self.progress.overflows >= self.recipe.overflows):
+            left_out = f", after {self.progress.overflows} left out" if self.progress.overflows else ""
+            raise FloatingPointError(f"training stopped at step {self.progress.step + 1} (counted from 1{left_out}): {offender(self.plain)}; lower "
+                                     "learning_rate or clip, give flip-flops more unfolds, allow more overflows, or look at the data")
+        return overflow
 
     def look(self, log) -> Evaluation:
         """Evaluate on the validation split, keep the weights if they are the best so far, and log."""
@@ -198,7 +203,7 @@ class Trainer:
         if self.accelerator.num_processes > 1:
             running = self.accelerator.reduce(running, reduction="sum")
         loss, score, count = running.tolist()
-        self.agree(finite=True)
+        self.agree()
         evaluation = Evaluation(
             step=progress.step, epoch=progress.step / self.order.batches, train_loss=loss / max(count, 1),
             train_score=score / max(count, 1), valid_loss=valid.loss, valid_score=valid.score,
@@ -259,7 +264,8 @@ class Trainer:
             steps=progress.step, samples=progress.samples, seconds=progress.seconds,
             peak_memory=peak_memory(self.accelerator.device), stopped=stopped, device=self.accelerator.device.type,
             processes=self.accelerator.num_processes, sources=tuple(progress.sources),
-            started=progress.started, processor_seconds=progress.processor_seconds, tests=tests)
+            started=progress.started, processor_seconds=progress.processor_seconds, tests=tests,
+            overflows=progress.overflows)
 
     def open_bar(self, shown: bool | None):
         """A progress bar over the updates, on a terminal's first process only unless told otherwise."""

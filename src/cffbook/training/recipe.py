@@ -35,6 +35,7 @@ class Recipe:
         warmup: updates of linear warm-up.
         schedule: decay after the warm-up, over the whole budget.
         clip: largest norm of the whole gradient, or None.
+        overflows: updates that may be left out because a gradient is not finite though the loss is; the next one stops the run.
         eval_every: updates between evaluations on the validation split.
         eval_batch: samples an evaluation batch, or None for four training batches; fewer where they are very long.
         patience: evaluations without a better validation score before the run stops, or None.
@@ -78,12 +79,13 @@ class Recipe:
     checkpoint_seconds: float = 60.0
     varied: bool = True
     pace: Literal["linear", "geometric"] = "linear"
+    overflows: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_positive(self, ("steps", "batch", "learning_rate", "conductance_factor", "clip", "eval_every",
                               "eval_batch", "patience", "minutes", "shortest", "mastery"))
-        for name in ("weight_decay", "warmup", "bucket", "checkpoint_seconds"):
+        for name in ("weight_decay", "warmup", "bucket", "checkpoint_seconds", "overflows"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)!r}")
         if not 0 <= self.growth <= 1:
