@@ -10,6 +10,7 @@ pytest.importorskip("plotly")
 pytest.importorskip("accelerate")
 pytest.importorskip("safetensors")
 
+from cffbook import experiment
 from cffbook.figures import evaluation
 from cffbook.results import Record
 from cffbook.training import Evaluation
@@ -138,6 +139,19 @@ def test_the_front_holds_the_rows_to_which_no_smaller_one_is_as_accurate():
     assert list(line.x) == [20_000, 60_000] and list(line.y) == [38.0, 42.0]
 
 
+def test_every_row_but_the_memorys_belongs_to_one_family_and_the_best_of_it_is_that_of_the_best_mean():
+    members = [row for family in evaluation.FAMILIES.values() for row in family]
+    assert sorted(members) == sorted(row for row in experiment.rows() if not row.startswith(("memory", "alone")))
+    group = [record("attention", 0.35), record("local", 0.40), record("local", 0.32, seed=1), record("linear", 0.37), record("memory", 0.5)]
+    assert evaluation.best_of("attention", group) == [group[3]]
+    assert evaluation.best_of("recurrent", group) == []
+
+
+def test_a_row_of_millions_of_parameters_is_in_the_picture():
+    right = evaluation.scores(evaluation.comparable([record("synthesizer_random", total=8_000_000)])).layout.xaxis.range[1]
+    assert math.log10(8_000_000) + 0.5 < right < 8
+
+
 def test_no_record_gives_a_figure_that_says_so():
     for draw in (evaluation.scores, evaluation.curves):
         assert draw({}).layout.annotations[0].text == "no record yet"
@@ -161,8 +175,8 @@ def test_curves_over_time_spread_a_records_processor_seconds_over_its_updates_an
         evaluation.curves({}, over="hours")
 
 
-def test_the_aim_compares_with_the_reference_row_alone():
-    groups = evaluation.comparable([record(score=0.45), record("attention", 0.40, 100_000), record(maximum=2000)])
+def test_the_aim_compares_with_the_reference_row_alone_and_leaves_its_family_out():
+    groups = evaluation.comparable([record(score=0.45), record("attention", 0.40, 100_000), record("local", 0.41, 100_000), record(maximum=2000)])
     figure = evaluation.aim(groups)
     (point,) = (trace for trace in figure.data if trace.x[0] is not None)
     assert (point.x[0], point.y[0], point.name) == (0.5, 5.0, "memory")

@@ -8,6 +8,11 @@ from typing import Any, NamedTuple
 from cffbook.results import PROTOCOL, Record, setting
 
 TASKS = ("listops", "text", "retrieval", "AAN-rebuilt", "image", "pathfinder", "pathx")
+FAMILIES = {  # of table rows beside the memory's
+    "attention": ("attention", "local", "sparse", "longformer", "bigbird", "linformer", "linear", "performer", "synthesizer_random",
+                  "synthesizer_factorised", "nystrom", "reformer", "sinkhorn"),
+    "recurrent": ("lstm", "gru", "rnn", "norm_preserving", "min_gru", "state_space", "ltc", "ncp"),
+}  # fmt: skip
 
 
 def data_name(task: Mapping[str, Any]) -> str:
@@ -114,6 +119,15 @@ def by_row(group: Sequence[Record]) -> dict[str, list[Record]]:
     for record in group:
         rows.setdefault(record.settings["row"], []).append(record)
     return rows
+
+
+def best_of(family: str, group: Sequence[Record]) -> list[Record]:
+    """The records of a family's row with the best mean test accuracy in a group; an empty list where the family has none.
+
+    The best of several is so by luck in part: a row that is compared with it is judged a little too hard.
+    """
+    rows = [found for row, found in by_row(group).items() if row in FAMILIES[family]]
+    return max(rows, key=lambda found: fmean(record.test_score for record in found), default=[])
 
 
 def front(group: Sequence[Record]) -> dict[str, tuple[int, float]]:

@@ -8,21 +8,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cffbook._optional import require
-from cffbook.figures.comparison import TASKS, Comparison, by_row, comparable, compare, data_name, front, standard_error
+from cffbook.figures.comparison import FAMILIES, TASKS, Comparison, best_of, by_row, comparable, compare, data_name, front, standard_error
 from cffbook.results import Record
 from cffbook.training.checks import check_known
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["TASKS", "Comparison", "aim", "by_row", "comparable", "compare", "curves", "data_name", "front", "published",
-           "published_scores", "scores", "standard_error", "style"]
+__all__ = ["FAMILIES", "TASKS", "Comparison", "aim", "best_of", "by_row", "comparable", "compare", "curves", "data_name", "front",
+           "published", "published_scores", "scores", "standard_error", "style"]
 
 GREY = "#888888"
 STYLES = {
     "memory": ("#D55E00", "circle"), "memory_small": ("#E69F00", "circle"), "memory_both": ("#D55E00", "square"),
     "memory_plain": ("#D55E00", "diamond"), "memory_tiles": ("#D55E00", "triangle-up"), "attention": ("#0072B2", "circle"),
-    "lstm": ("#009E73", "circle"), "gru": ("#CC79A7", "circle"), "state_space": ("#CC79A7", "diamond"), "linear": ("#56B4E9", "circle"),
+    "lstm": ("#009E73", "circle"), "gru": ("#9467BD", "circle"), "min_gru": ("#8C564B", "circle"), "state_space": ("#CC79A7", "diamond"),
+    "linear": ("#56B4E9", "circle"), "performer": ("#56B4E9", "square"), "linformer": ("#56B4E9", "diamond"), "nystrom": ("#56B4E9", "triangle-up"),
+    "local": ("#0072B2", "square"), "sparse": ("#0072B2", "diamond"), "longformer": ("#0072B2", "triangle-up"), "bigbird": ("#0072B2", "triangle-down"),
+    "synthesizer_random": ("#0072B2", "x"), "synthesizer_factorised": ("#56B4E9", "x"),
 }  # fmt: skip
 ACROSS = 3  # panels beside each other
 SYMBOLS = ("square", "diamond", "triangle-up", "star", "cross", "x", "triangle-down", "pentagon", "hexagon", "hourglass", "bowtie",
@@ -60,7 +63,8 @@ def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
             )  # fmt: skip
         _floors(figure, group, place, [record.test_score + side * standard_error(record) for record in group for side in (-2, 2)])
     _legend_once(figure)
-    figure.update_xaxes(title="parameters", type="log", range=[4, 6.4], dtick=1)  # room for the floors' names
+    largest = max((record.parameters["total"] for group in groups.values() for record in group), default=1)
+    figure.update_xaxes(title="parameters", type="log", range=[4, max(6.4, math.log10(largest) + 0.6)], dtick=1)  # room for the floors' names
     figure.update_yaxes(title="test accuracy (%)", col=1)
     return figure
 
@@ -131,7 +135,7 @@ def published_scores(groups: Sequence[Mapping[str, Any]], task: str, floors: Map
 
 
 def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") -> "Figure":
-    """Accuracy and parameters of every row relative to a reference row; the proposal's aim is the upper left quarter.
+    """Accuracy and parameters of rows relative to a reference row, but for those of its family; the proposal's aim is the upper left quarter.
 
     Args:
         groups: as from `comparable`; a group without the reference has no points.
@@ -144,11 +148,12 @@ def aim(groups: Mapping[str, Sequence[Record]], reference: str = "attention") ->
     if len(groups) > len(SYMBOLS):
         raise ValueError(f"expected at most {len(SYMBOLS)} groups, a symbol for each, got {len(groups)}: draw some of them apart")
     figure = _plotly().Figure()
+    relatives = next((family for family in FAMILIES.values() if reference in family), (reference,))
     ratios, gains = [1.0], [0.0]
     for number, (name, group) in enumerate(groups.items()):
         rows = by_row(group)
         for row in rows if reference in rows else ():
-            if row == reference:
+            if row in relatives:
                 continue
             ratio, gain, error = compare(rows[row], rows[reference])
             colour, symbol = style(row)[0], SYMBOLS[number]
