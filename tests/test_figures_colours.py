@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("plotly")
 
-from cffbook.figures import evaluation, flipflop, gradients, latch, memory, speed, tracking, transformer
+from cffbook.figures import evaluation, flipflop, gradients, latch, memory, speed, tracking, transformer, trials
 
 GROUNDS = {"light": "#ffffff", "dark": "#121212"}  # of the theme
 PALETTES = {
@@ -16,6 +16,7 @@ PALETTES = {
     "speed": [colour for _, colour, _, _ in speed.STYLES.values()],
     "tracking": tracking.COLOURS,
     "transformer": transformer.LINES,
+    "trials": list(trials.COLOURS.values()),
 }
 
 

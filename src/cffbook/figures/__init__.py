@@ -12,6 +12,7 @@ from cffbook.figures.remembering import before_and_after, dilemma, loss_over_len
 from cffbook.figures.speed import bars_met, over_time, shares_of_limits
 from cffbook.figures.tracking import generalisation, graph, heat
 from cffbook.figures.transformer import block, influence, parameters_by_part, state_bytes, training_curves
+from cffbook.figures.trials import effects, loss_over_setting
 
 __all__ = [
     "accuracy_over_time",
@@ -27,6 +28,7 @@ __all__ = [
     "cost",
     "curves",
     "dilemma",
+    "effects",
     "fading_gradient",
     "gallery",
     "gate_of_a_step",
@@ -41,6 +43,7 @@ __all__ = [
     "learning_curve",
     "lock_step",
     "loss_over_length",
+    "loss_over_setting",
     "newton_residuals",
     "over_time",
     "parameters_by_part",
