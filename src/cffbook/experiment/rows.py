@@ -15,6 +15,7 @@ ARENA = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
 HELD = ("adding", "copying", "selective_copying")
 RECURRENT_RATE, ATTENTION_RATE, PUBLISHED_RATE, ALONE_RATE = 3e-3, 1e-3, 1e-4, 1e-2
 HELD_RATE = {"adding": 1e-2, "copying": 4e-3, "selective_copying": 1e-2}  # of the memory layer
+FRAGMENTS = {"slowest": 10.0, "tile": 8, "unfolds": 2}  # bytes in a row make fragments of words: membranes of a few bytes, and flip-flops that hear their neighbours
 SHORT_ATTENTION_RATE = 3e-3  # few updates want a higher one where means are pooled, the longer budget of Text does not; chosen on validation
 
 
@@ -61,8 +62,7 @@ def remembering(task: str, tier: str, seed: int, row: str, **options: Any) -> Se
         # What an operator's arguments come to is held over hundreds of samples, and how deep an expression is over all of them.
         found = {**found, "slowest": 10_000.0}
     if task == "text" and tier == "cpu":
-        # Bytes in a row make fragments of words: membranes of a few bytes, and flip-flops that hear their neighbours.
-        found = {**found, "slowest": 10.0, "tile": 8, "unfolds": 2}
+        found = {**found, **FRAGMENTS}
     if task == "image" and tier in ("cpu", "gpu"):
         # One unfold was too few there: a pair was found chaotic under constant lines, and gradients exploded. Positions, which say
         # in which column a pixel is, helped at tier gpu alone. Both chosen on validation.
@@ -74,10 +74,12 @@ def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """The memory layer of 32 steered CFFs or more, half of them backwards in time, with fewer parameters than attention.
 
     They are independent and one potential of each is read out. In the arena's tasks there is more: both potentials at tier ``cpu``,
-    64 CFFs on a GPU; at tier ``cpu`` ListOps, where more of them help, has 56, and Text 48, in tiles of eight with lateral synapses.
+    64 CFFs on a GPU; at tier ``cpu`` ListOps, where more of them help, has 56, Text and retrieval 48, in tiles of eight with lateral synapses.
     """
-    several = {"listops": 56, "text": 48}.get(task, 32)
+    several = {"listops": 56, "text": 48, "retrieval": 48}.get(task, 32)
     more = {"cpu": {"readout": "both", "flip_flops": several}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
+    if task == "retrieval" and tier == "cpu":
+        more = {**more, **FRAGMENTS}
     return remembering(task, tier, seed, "memory", **more)
 
 
