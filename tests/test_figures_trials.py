@@ -86,6 +86,7 @@ def test_tables_say_what_differs_from_their_first_line_which_is_the_tabled_run_w
                            "ListOps, 500 to 2000 tokens, drawn from seed 1: `memory` of width 64, 500 updates"]  # fmt: skip
 
 
-def test_pairs_have_both_losses():
-    (line,) = trials.pairs(trials.steps([trial(1.0), trial(0.9, tile=8)])).rows
-    assert line == ("ListOps, 500 to 2000 tokens", "`memory`", "1,000", "`tile` 0 to 8", "1.000", "0.900", "-0.100")
+def test_pairs_have_both_losses_and_stand_by_their_setting():
+    first, second = trials.pairs(trials.steps([trial(1.0), trial(0.9, tile=8), trial(0.8, slowest=300.0)])).rows
+    assert first[3] == "`slowest` 100.0 to 300.0"
+    assert second == ("ListOps", "`memory`", "1,000", "`tile` 0 to 8", "1.000", "0.900", "-0.100")

@@ -136,9 +136,10 @@ def loss_over_setting(records: Sequence[Record], setting: str, title: str) -> "F
 
 
 def pairs(found: Sequence[Step]) -> Table:
-    """Steps as a table: a line for each pair of runs, with its losses."""
-    lines = [(data_name(step.one.task), f"`{step.one.settings['row']}`", f"{step.one.steps:,}", f"`{step.setting}` {step.before} to {step.after}",
-              f"{end(step.one):.3f}", f"{end(step.other):.3f}", f"{step.difference:+.3f}") for step in found]  # fmt: skip
+    """Steps as a table, by setting and task: a line for each pair of runs, with its losses."""
+    ordered = sorted(found, key=lambda step: (step.setting, _task(step.one)))
+    lines = [(_task(step.one), f"`{step.one.settings['row']}`", f"{step.one.steps:,}", f"`{step.setting}` {step.before} to {step.after}",
+              f"{end(step.one):.3f}", f"{end(step.other):.3f}", f"{step.difference:+.3f}") for step in ordered]  # fmt: skip
     return Table(("data", "row", "updates", "what changes", "loss before", "after", "difference"), tuple(lines))
 
 
