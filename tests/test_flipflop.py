@@ -157,7 +157,8 @@ def test_assigned_values_are_read_back():
         (lambda: FlipFlop(1).assign({"self_reversal": 1.0}), "self_reversal must be negative, got 1"),
         (lambda: FlipFlop(1).assign({"steering_slope": 1.0}), "unknown parameter 'steering_slope'"),
         (lambda: NearCritical(0.5), "slowest must be at least 1"),
-        (lambda: FlipFlop(9, init=NearCritical(closed=0.0)), "closed must keep the sensory gates from leaking more than 0.5, got 0"),
+        (lambda: FlipFlop(9, init=NearCritical(closed=0.0)), "closed must keep the sensory gates from leaking 0.5 or more, got 0"),
+        (lambda: FlipFlop(9, sensory="steered", init=NearCritical(10.0, closed=0.0)), "from leaking 0.5 or more, got 0.0: 1 and above always do"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(make, message):

@@ -279,7 +279,7 @@ class NearCritical:
             it is closed, the weaker an input is felt and the slower a layer learns, until it is opened.
 
     Raises:
-        ValueError: `slowest` below 1, `criticality` not positive, or `closed` so low that the gates leak more than 0.5.
+        ValueError: `slowest` below 1, `criticality` not positive, or `closed` so low that the gates leak 0.5 or more.
     """
 
     def __init__(self, slowest: float = 100.0, criticality: float = 1.0, closed: float = 1.0):
@@ -297,11 +297,12 @@ class NearCritical:
         # At v = 0 every other gate is half open, a steering one too. A leak that makes up for the sensory gate keeps the
         # currents there in balance: 1/2 + p w_self / 2 - w_rec / 2 = 0.
         leak, own = 0.5 - ajar * (0.5 if steered else 1.0), 0.25 * abs(polarity)
-        if bool((leak < 0).any()):
-            raise ValueError(f"closed must keep the sensory gates from leaking more than 0.5, got {self.closed}: 1 and above always do")
         reciprocal = 1 + polarity * own
+        loop = reciprocal + polarity * own - (ajar if steered else 0)  # of conductances, around the pair
+        if bool((leak < 0).any()) or bool(torch.as_tensor(loop <= 0).any()):
+            raise ValueError(f"closed must keep the sensory gates from leaking 0.5 or more, got {self.closed}: 1 and above always do")
         # The antisymmetric mode neither grows nor decays: γ/4 (w_rec + p w_self - w_in) = 1/2 + (w_self + w_rec) / 2.
-        slope = self.criticality * 4 * (0.5 + (own + reciprocal) / 2) / (reciprocal + polarity * own - (ajar if steered else 0))
+        slope = self.criticality * 4 * (0.5 + (own + reciprocal) / 2) / loop
         values = {
             "capacitance": capacitance, "leak_conductance": leak, "leak_reversal": 1.0,
             "reciprocal_conductance": reciprocal, "reciprocal_slope": slope, "reciprocal_half_activation": 0.0, "reciprocal_reversal": -1.0,
