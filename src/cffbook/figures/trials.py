@@ -192,7 +192,7 @@ def _figure(found: Sequence, otherwise: str) -> "Figure":
     figure = plotly.Figure()
     if not found:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text=otherwise, showarrow=False, font={"size": 18})
-    figure.update_layout(template="plotly_white", margin={"t": 20, "r": 20, "b": 50}, meta={"width": 520})
+    figure.update_layout(template="plotly_white", margin={"t": 20, "r": 20, "b": 50})
     return figure
 
 
