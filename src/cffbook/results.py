@@ -40,8 +40,7 @@ class Record:
         valid_score: validation score there.
         test_score: test score with the weights of that evaluation.
         test_loss: test loss with the same weights.
-        steps: updates made, those left out among them.
-        samples: training samples seen.
+        steps, samples: updates made, those left out among them, and training samples seen.
         stopped: what ended the run: ``steps``, ``minutes``, ``patience`` or ``watch``.
         seconds: wall time of training and validation.
         processor_seconds: time on the processor of the same, all threads together; None in older records.
@@ -55,7 +54,7 @@ class Record:
         sources: digests of the source code that trained it.
         started: start time, UTC, ISO 8601.
         tests: loss, score and counts (see `Score`) of every test split by name, "test" first.
-        overflows: updates that were left out because a gradient was not finite; 0 in older records, whose runs such a one stopped.
+        overflows: updates that were left out because a gradient was not finite; such a one stopped runs with older records.
 
     Raises:
         TypeError: a field of the wrong type.
@@ -112,9 +111,9 @@ class Record:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError(f"expected a record as a JSON object, got a {type(values).__name__}")
-        values["evaluations"] = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
-        values["sources"] = tuple(values.get("sources", ()))
-        values = {"tests": {}, "processor_seconds": None, "overflows": 0} | values  # of records made before these were kept
+        evaluations = tuple(build(Evaluation, value) for value in values.get("evaluations", ()))
+        values = {"tests": {}, "processor_seconds": None, "overflows": 0,  # which older records lack
+                  **values, "evaluations": evaluations, "sources": tuple(values.get("sources", ()))}
         if isinstance(values.get("settings"), dict):
             values["settings"] = completed(values["settings"])
         return build(cls, values)
@@ -157,9 +156,8 @@ def completed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     done = dict(settings)
     for part, kind in (("body", Body), ("mixer_options", MixerOptions), ("recipe", Recipe)):
         if isinstance(settings.get(part), Mapping):
-            later = {item.name: item.default for item in dataclasses.fields(kind)
-                     if item.name != "wiring" and item.default is not dataclasses.MISSING}
-            done[part] = {**later, **settings[part]}
+            later = (item for item in dataclasses.fields(kind) if item.name != "wiring" and item.default is not dataclasses.MISSING)
+            done[part] = {**{item.name: item.default for item in later}, **settings[part]}
     return done
 
 
