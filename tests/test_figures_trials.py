@@ -67,11 +67,10 @@ def test_a_series_holds_runs_alike_in_all_but_one_setting_in_the_order_of_its_va
 
 def test_the_figure_of_effects_has_chance_at_the_top_and_leaves_lonely_settings_out():
     records = [trial(1.0), trial(0.7, seed=1), trial(0.9, slowest=300.0), trial(0.8, slowest=1000.0), trial(0.95, tile=8)]
-    found = trials.steps(records)
-    figure = trials.effects(found, least=1)
+    figure = trials.effects(records, least=1)
     assert list(figure.layout.yaxis.categoryarray) == ["tile", "slowest", trials.SEED]
     assert [list(trace.x) for trace in figure.data if trace.y == ("slowest",)] == [[-0.1], [-0.2], [-0.1]]
-    assert list(trials.effects(found).layout.yaxis.categoryarray) == ["slowest"]
+    assert list(trials.effects(records).layout.yaxis.categoryarray) == ["slowest"]
     assert "no pair of runs yet" in [note.text for note in trials.effects([]).layout.annotations]
 
 

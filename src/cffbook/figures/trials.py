@@ -80,18 +80,19 @@ def series(records: Sequence[Record], setting: str) -> list[dict[Any, Record]]:
     return [dict(sorted(group.items(), key=lambda item: _rank(item[0]))) for group in groups.values() if len(group) > 1]
 
 
-def effects(found: Sequence[Step], least: int = 2) -> "Figure":
+def effects(records: Sequence[Record], least: int = 2) -> "Figure":
     """What a step in one setting did to the loss: a line for each setting, a dot for each pair of runs, the seed's line at the top.
 
     Left of zero the larger value has learned more. Filled dots are of memory rows, open ones of others.
 
     Args:
-        found: as from `steps`.
+        records: any runs; all pairs of them that differ in one setting alone are drawn.
         least: settings with fewer pairs are left out.
 
     Raises:
         ImportError: plotly is not installed.
     """
+    found = steps(records)
     figure = _figure(found, "no pair of runs yet")
     groups: dict[str, list[Step]] = {}
     for step in found:
