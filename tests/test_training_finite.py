@@ -58,5 +58,6 @@ def test_an_update_whose_gradient_overflows_is_left_out_as_often_as_the_recipe_a
     else:
         history = fit(model, example(), recipe, folder=tmp_path)
         assert (history.overflows, history.steps, len(seen)) == (2, 60, 60)
+        assert fit(reader(), example(), recipe, folder=tmp_path).overflows == 2  # from its checkpoint
     same = [all(torch.equal(one[name], other[name]) for name in one) for one, other in zip(seen, seen[1:])]
     assert [number for number, equal in enumerate(same, 1) if equal] == [4, 9][:allowed]
