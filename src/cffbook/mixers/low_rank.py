@@ -130,5 +130,5 @@ class Synthesizer(HeadMixer):
         rows = self.logits[:, seen - time : seen]
         logits = rows[..., :seen] if self.second is None else rows @ self.second[:, :seen].transpose(-1, -2)
         weights = (logits - logits.detach().amax(-1, keepdim=True)).exp()
-        sums = (weights.tril(seen - time) if self.causal else weights) @ value
+        sums = torch.einsum("hts,bhsd->bhtd", weights.tril(seen - time) if self.causal else weights, value)  # one product for all sequences
         return sums[..., :-1] / sums[..., -1:].clamp(min=torch.finfo(sums.dtype).tiny), value
