@@ -167,6 +167,14 @@ def test_curves_are_the_validation_scores_of_every_record_with_one_legend_entry_
     assert sorted(trace.name for trace in figure.data if trace.showlegend) == ["lstm", "memory"]
 
 
+@pytest.mark.parametrize("draw", [evaluation.scores, evaluation.curves])
+def test_the_memorys_rows_lie_on_top_of_the_others_and_lead_the_legend(draw):
+    figure = draw(evaluation.comparable([record("memory_small"), record("memory"), record("attention"), record("lstm")]))
+    drawn = [trace for trace in figure.data if "markers" in trace.mode]
+    assert [trace.name for trace in drawn] == ["attention", "lstm", "memory_small", "memory"]
+    assert [trace.legendrank for trace in drawn] == [2, 2, 1, 1]
+
+
 def test_curves_over_time_spread_a_records_processor_seconds_over_its_updates_and_leave_out_records_without():
     timed = replace(record(), processor_seconds=50.0)
     figure = evaluation.curves(evaluation.comparable([timed, record("lstm")]), over="processor seconds")

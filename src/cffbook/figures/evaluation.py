@@ -53,7 +53,7 @@ def scores(groups: Mapping[str, Sequence[Record]]) -> "Figure":
         best = front(group)
         figure.add_scatter(x=[size for size, _ in best.values()], y=[round(100 * score, 2) for _, score in best.values()], name="Pareto front",
                            legendgroup="front", mode="lines", line={"color": GREY, "width": 1.5, "shape": "hv"}, hoverinfo="skip", **place)
-        for record in group:
+        for record in _memory_last(group):
             colour, symbol = style(record.settings["row"])
             figure.add_scatter(
                 x=[record.parameters["total"]], y=[round(100 * record.test_score, 2)], name=record.settings["row"], mode="markers",
@@ -83,7 +83,7 @@ def curves(groups: Mapping[str, Sequence[Record]], over: str = "updates") -> "Fi
     check_known("axis", over, ("updates", "processor seconds"))
     figure, timed = _panels(groups), over != "updates"
     for place, group in zip(_places(groups), groups.values(), strict=True):
-        for record in group:
+        for record in _memory_last(group):
             if timed and record.processor_seconds is None:
                 continue
             row, scale = record.settings["row"], record.processor_seconds / record.steps if timed else 1
@@ -231,10 +231,20 @@ def _floors(figure: "Figure", group: Sequence[Record], place: Mapping[str, int],
     figure.update_yaxes(range=[max(0.0, 100 * min(*shown, *floors.values()) - 6), top], **place)
 
 
+def _memory_last(group: Sequence[Record]) -> list[Record]:
+    """Records in the order in which they are drawn, the memory's on top of the others."""
+    return sorted(group, key=lambda record: _of_memory(record.settings["row"]))
+
+
+def _of_memory(row: str) -> bool:
+    return row.startswith("memory")
+
+
 def _legend_once(figure: "Figure") -> None:
+    """One entry for each row, the memory's first."""
     seen: set[str] = set()
     for trace in figure.data:
-        trace.showlegend = trace.name not in seen
+        trace.update(showlegend=trace.name not in seen, legendrank=1 if _of_memory(trace.name) else 2)
         seen.add(trace.name)
 
 
