@@ -26,6 +26,8 @@ def test_accuracy_over_length_is_that_of_the_records_with_the_worst_seed_below(r
     worst = 100 * min(found["lstm"][20])
     assert list(lstm.x) == [10, 20, 60] and abs(lstm.y[1] - lstm.error_y.arrayminus[1] - worst) < 1e-9
     assert figure.layout.xaxis.type == "log" and figure.layout.shapes[0].y0 == 50
+    sizes = [trace.marker.size for trace in figure.data]
+    assert sizes == sorted(set(sizes), reverse=True) and all(trace.marker.symbol.endswith("-open") for trace in figure.data)  # none hides another
     names = [figures.generalisation(records, floor=floor).layout.annotations[0].yanchor for floor in (0.5, 0.01)]
     assert names == ["top", "bottom"]  # the name of a low floor stands above it, where no numbers of the axis are
 
