@@ -6,6 +6,7 @@ Source: Katharopoulos et al. 2020 (φ = elu + 1); Choromanski et al. 2021 (FAVOR
 product has the softmax's exponential as its mean).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -46,10 +47,11 @@ class RandomFeatures(nn.Module):
     def forward(self, x: Tensor, query: bool = False) -> Tensor:
         """Features `(..., features)`; those of a query up to a factor of its own, which the quotient in (kernel) cancels."""
         x = x * x.shape[-1] ** -0.25
-        logarithm = x @ self.projection.T - x.square().sum(-1, keepdim=True) / 2
+        products, scale = x @ self.projection.T, len(self.projection) ** -0.5
+        # A query's squared length is a factor of its own, as is the largest of its exponentials, which would be too large a number.
         # A key's exponent is at most half of the squared length of W's row: it needs no shift, which would see the future.
-        shift = logarithm.amax(-1, keepdim=True) if query else 0.0
-        return ((logarithm - shift).exp() + self.offset) * len(self.projection) ** -0.5
+        shift = products.detach().amax(-1, keepdim=True) if query else x.square().sum(-1, keepdim=True) / 2
+        return (products - (shift - math.log(scale))).exp() + self.offset * scale
 
 
 class KernelAttention(HeadMixer):
