@@ -135,7 +135,8 @@ class FlipFlop(nn.Module):
             raw = name if name in _FREE else f"raw_{name}"
             setattr(self, raw, nn.Parameter(torch.zeros(pairs, 2)))
         self.swings = False
-        (init or latching)(self)
+        with torch.device("cpu"):  # where first values are drawn and checked, whatever device the parameters are on
+            (init or latching)(self)
 
     def train(self, mode: bool = True) -> "FlipFlop":
         """As of any module, as is `eval()`; warns (`cffbook.lock_step`) when the pairs have come to steps too long for them since the last call."""

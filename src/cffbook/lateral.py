@@ -19,6 +19,7 @@ from cffbook.neuron import inverse_softplus
 from cffbook.recurrence import Network, Synaptic
 from cffbook.recurrence.forms import PAIR_VALUES, Tiles, layout
 from cffbook.wiring import Wiring
+from cffbook.wiring.devices import beside
 
 LATERAL = ("presynaptic", "per_synapse")
 STRENGTH = 0.1
@@ -84,9 +85,6 @@ class LateralSynapses(nn.Module):
         source, target = torch.nonzero(wiring.polarity, as_tuple=True)
         sign = wiring.polarity[source, target].to(torch.get_default_dtype())
         self.kind, self.size = kind, wiring.size
-        self.register_buffer("source", source, persistent=False)
-        self.register_buffer("target", target, persistent=False)
-        self.register_buffer("sign", torch.stack((sign, -sign), -1), persistent=False)
         count = len(source)
         fan_in = max(1.0, count / wiring.size)
         self.raw_conductance = nn.Parameter(inverse_softplus(torch.empty(count, 2).uniform_(1e-3, 1.0) * strength / fan_in))
@@ -94,6 +92,8 @@ class LateralSynapses(nn.Module):
         gates = (wiring.size,) if kind == "presynaptic" else (count, 2)
         self.raw_slope = nn.Parameter(inverse_softplus(torch.full(gates, 8.0)))
         self.half_activation = nn.Parameter(torch.empty(gates).uniform_(-0.3, 0.3))
+        for name, fixed in (("source", source), ("target", target), ("sign", torch.stack((sign, -sign), -1))):
+            self.register_buffer(name, beside(self.half_activation, fixed), persistent=False)
 
     def extra_repr(self) -> str:
         """Size and kind, for `print`."""
@@ -107,8 +107,8 @@ class LateralSynapses(nn.Module):
         """Source neuron of each gate; gate and target neuron of each synapse; the order is that of `vectors`."""
         target = torch.stack((2 * self.target, 2 * self.target + 1), -1).flatten()
         if self.kind == "presynaptic":
-            return 2 * torch.arange(self.size), self.source.repeat_interleave(2), target
-        return 2 * self.source.repeat_interleave(2), torch.arange(len(target)), target
+            return 2 * torch.arange(self.size, device=target.device), self.source.repeat_interleave(2), target
+        return 2 * self.source.repeat_interleave(2), torch.arange(len(target), device=target.device), target
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Slope and half-activation `(2, gates)`, conductance and reversal `(2, synapses)`."""
@@ -150,11 +150,11 @@ class MemoryCell(nn.Module):
 
     def _lay_out(self) -> None:
         """Where all synapses between neurons are: self, reciprocal, then lateral ones."""
-        neurons = torch.arange(2 * self.flip_flops.pairs)
+        neurons = torch.arange(2 * self.flip_flops.pairs, device="cpu")
         self.other = neurons ^ 1
         lines = neurons // 2 if self.flip_flops.scheme == "shared" else neurons
         self.sensory_layout, *_ = layout(lines, neurons, neurons, len(neurons))
-        source, gate, target = self.lateral.places()
+        source, gate, target = (place.cpu() for place in self.lateral.places())
         sources, targets = torch.cat((neurons, self.other, source)), torch.cat((neurons, neurons, target))
         gates = torch.cat((neurons, len(neurons) + neurons, 2 * len(neurons) + gate))
         self.layout, self.gate_order, self.order = layout(sources, gates, targets, len(neurons))

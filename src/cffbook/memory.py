@@ -23,6 +23,7 @@ class MemoryLayer(nn.Module):
 
     An affine map gives each CFF its input lines, the CFFs run over time, an affine map of what they hold gives the
     outputs. Cost and memory are linear in time; a step needs only the potentials, so that streaming is constant.
+    Built under `torch.device("meta")`, without numbers, it takes those of a checkpoint by `load_state_dict(numbers, assign=True)`.
 
     Args:
         d_model: width of inputs and outputs.

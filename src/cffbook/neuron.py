@@ -21,6 +21,7 @@ from cffbook.recurrence.forms import layout
 from cffbook.solver import SemiImplicitEuler, Solver
 from cffbook.wiring.builders import random_signs
 from cffbook.wiring.checks import count
+from cffbook.wiring.devices import beside
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def inverse_softplus(value: Tensor) -> Tensor:
     value = torch.as_tensor(value)
     if not value.is_floating_point():
         value = value.to(torch.get_default_dtype())
-    if bool((value < 0).any()) or not bool(torch.isfinite(value).all()):
+    if not value.is_meta and (bool((value < 0).any()) or not bool(torch.isfinite(value).all())):
         raise ValueError("a conductance, capacitance or slope must be finite and at least 0, got a negative or non-finite value")
     value = value.clamp(min=torch.finfo(value.dtype).tiny)
     return value + torch.log(-torch.expm1(-value))
@@ -60,15 +61,15 @@ class SynapseParameters(nn.Module):
         super().__init__()
         source, target = torch.nonzero(polarity, as_tuple=True)
         self.shape = tuple(polarity.shape)
-        self.register_buffer("source", source, persistent=False)
-        self.register_buffer("target", target, persistent=False)
-        self.layout, order, _ = layout(source, torch.arange(len(source)), target, self.shape[1])
-        self.register_buffer("order", order, persistent=False)
+        self.layout, order, _ = layout(source, torch.arange(len(source), device=source.device), target, self.shape[1])
         count = len(source)
         self.raw_conductance = nn.Parameter(inverse_softplus(torch.empty(count).uniform_(0.001, 1.0)))
         self.slope = nn.Parameter(torch.empty(count).uniform_(3.0, 8.0))
         self.half_activation = nn.Parameter(torch.empty(count).uniform_(0.3, 0.8))
-        self.reversal = nn.Parameter(polarity[source, target].to(torch.get_default_dtype()))
+        self.reversal = nn.Parameter(torch.empty(count))
+        self.reversal.data.copy_(polarity[source, target])
+        for name, where in (("source", source), ("target", target), ("order", order)):
+            self.register_buffer(name, beside(self.reversal, where), persistent=False)
 
     def extra_repr(self) -> str:
         """Sizes, for `print`."""
@@ -132,7 +133,7 @@ class LTCCell(nn.Module):
         super().__init__()
         input_size = count(input_size, "input_size")
         if wiring.sensory is None:
-            everywhere = torch.ones(input_size, wiring.size, dtype=torch.bool)
+            everywhere = torch.ones(input_size, wiring.size, dtype=torch.bool, device="cpu")
             polarity = random_signs(everywhere, 2 / 3, torch.Generator().manual_seed(1))
         else:
             polarity = wiring.sensory

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cffbook.wiring.devices import on_processor
+
 PAIR_VALUES = (
     "capacitance", "leak_conductance", "leak_reversal",
     "self_conductance", "self_slope", "self_half_activation", "self_reversal",
@@ -78,6 +80,7 @@ class Layout(NamedTuple):
     all_first: Tensor
 
 
+@on_processor
 def layout(source: Tensor, gate: Tensor, target: Tensor, neurons: int) -> tuple[Layout, Tensor, Tensor]:
     """The layout of gates `(gates,)` with these sources and synapses `(synapses,)` with these gates and targets.
 

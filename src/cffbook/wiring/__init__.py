@@ -1,7 +1,8 @@
 """Wirings: which neuron has a synapse on which, and whether it excites or inhibits.
 
 A wiring is a matrix ``polarity[source, target]`` of -1 (inhibitory), 0 (no synapse) and +1 (excitatory).
-``base`` holds the type, ``builders`` and ``layered`` make wirings, ``graphs`` reads them, ``drawing`` shows them.
+``base`` holds the type, ``builders`` and ``layered`` make wirings, ``graphs`` reads them, ``drawing`` shows them,
+``devices`` keeps them on the processor.
 """
 
 from collections.abc import Callable

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cffbook.wiring import checks
+from cffbook.wiring.devices import on_processor
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -86,6 +87,7 @@ class Wiring:
             possible = self.size * self.size
         return self.synapses / possible if possible else 0.0
 
+    @on_processor
     def blocks(self) -> list[Tensor]:
         """The weakly connected components: neurons of different blocks never see each other.
 
@@ -116,6 +118,7 @@ class Wiring:
             raise ValueError(f"expected a cut between 0 and {self.size}, got {cut}: cut inside the wiring")
         return bool(self.polarity[:cut, cut:].any() or self.polarity[cut:, :cut].any())
 
+    @on_processor
     def tile_size(self) -> int:
         """Neurons in the smallest equal blocks along the diagonal that hold all synapses: the whole size where there are none smaller."""
         ends = self.polarity.nonzero().sort(1).values + 1

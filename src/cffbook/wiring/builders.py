@@ -13,8 +13,10 @@ from torch import Tensor
 
 from cffbook.wiring import checks
 from cffbook.wiring.base import Wiring
+from cffbook.wiring.devices import on_processor
 
 
+@on_processor
 def random_signs(adjacency: Tensor, excitatory: float, generator: torch.Generator) -> Tensor:
     """Polarity of the shape of `adjacency`: +1 on a random fraction `excitatory` of its synapses, -1 on the others."""
     place = adjacency.flatten().nonzero().squeeze(1)
@@ -30,12 +32,14 @@ def _signed(adjacency: Tensor, name: str, excitatory: float, seed: int, shape: t
     return Wiring(random_signs(adjacency, excitatory, generator), name=name, shape=shape)
 
 
+@on_processor
 def independent(n: int) -> Wiring:
     """`n` neurons without a synapse between them."""
     n = checks.count(n, "n")
     return Wiring(torch.zeros(n, n, dtype=torch.int8), name=f"independent({n})")
 
 
+@on_processor
 def dense(n: int, self_connections: bool = False, excitatory: float = 0.5, seed: int = 0) -> Wiring:
     """Every neuron on every other one, and on itself if `self_connections` (a fully connected LTC has them)."""
     n = checks.count(n, "n")
@@ -45,6 +49,7 @@ def dense(n: int, self_connections: bool = False, excitatory: float = 0.5, seed:
     return _signed(adjacency, f"dense({n})", excitatory, seed)
 
 
+@on_processor
 def tiles(n: int, size: int, excitatory: float = 0.5, seed: int = 0) -> Wiring:
     """`n` neurons in dense blocks of `size` along the diagonal: to a memory layer what heads are to attention.
 
@@ -59,6 +64,7 @@ def tiles(n: int, size: int, excitatory: float = 0.5, seed: int = 0) -> Wiring:
     return _signed(adjacency, f"tiles({n}, {size})", excitatory, seed)
 
 
+@on_processor
 def random_sparse(
     n: int, density: float, self_connections: bool = False, excitatory: float = 0.5, seed: int = 0
 ) -> Wiring:
@@ -85,12 +91,14 @@ def random_sparse(
     )
 
 
+@on_processor
 def ring(n: int, reach: int = 1, excitatory: float = 0.5, seed: int = 0) -> Wiring:
     """A closed chain: every neuron on its `reach` next neurons on either side."""
     n, reach = checks.count(n, "n"), checks.count(reach, "reach")
     return _signed(_near((n,), reach, (True,), "manhattan"), f"ring({n}, {reach})", excitatory, seed)
 
 
+@on_processor
 def lattice(
     shape: Sequence[int],
     reach: float = 1,
@@ -148,6 +156,7 @@ def _near(shape: tuple[int, ...], reach: float, periodic: tuple[bool, ...], dist
     return (total <= limit).fill_diagonal_(False)
 
 
+@on_processor
 def small_world(n: int, neighbours: int, rewiring: float, excitatory: float = 0.5, seed: int = 0) -> Wiring:
     """Watts and Strogatz's small world, with a synapse in either direction along every edge.
 

@@ -31,6 +31,8 @@ def finite_matrix(matrix: Tensor, name: str) -> Tensor:
             f"expected {name} to be a matrix [source, target], got {matrix.ndim} dimensions of sizes "
             f"{tuple(matrix.shape)}: pass two dimensions"
         )
+    if matrix.is_meta:
+        raise ValueError(f"expected {name} to have values, got a tensor on the device 'meta': make it before `with torch.device('meta')`")
     if matrix.is_complex():
         raise ValueError(f"expected {name} to be real, got {matrix.dtype}: pass its real part")
     if not torch.isfinite(matrix).all():

@@ -8,8 +8,10 @@ from torch import Tensor
 from cffbook.wiring import checks
 from cffbook.wiring.base import Wiring
 from cffbook.wiring.builders import random_signs
+from cffbook.wiring.devices import on_processor
 
 
+@on_processor
 def from_graph(
     graph: Any,
     polarity: Any = None,

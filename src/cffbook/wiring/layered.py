@@ -9,8 +9,10 @@ from torch import Tensor
 from cffbook.wiring import checks
 from cffbook.wiring.base import Wiring
 from cffbook.wiring.builders import random_signs
+from cffbook.wiring.devices import on_processor
 
 
+@on_processor
 def ncp(
     inputs: int,
     inter: int,
