@@ -75,9 +75,9 @@ def memory(task: str, tier: str = "cpu", seed: int = 0) -> Settings:
     """The memory layer of 32 steered CFFs or more, half of them backwards in time, with fewer parameters than attention.
 
     They are independent and one potential of each is read out. In the arena's tasks there is more: both potentials at tier ``cpu``,
-    64 CFFs on a GPU; at tier ``cpu`` ListOps, where more of them help, has 56, Text and retrieval 48, in tiles of eight with lateral synapses.
+    64 CFFs on a GPU; at tier ``cpu`` ListOps and Image, where more of them help, have 56, Text and retrieval 48, in tiles of eight with lateral synapses.
     """
-    several = {"listops": 56, "text": 48, "retrieval": 48}.get(task, 32)
+    several = {"listops": 56, "image": 56, "text": 48, "retrieval": 48}.get(task, 32)
     more = {"cpu": {"readout": "both", "flip_flops": several}, "gpu": {"flip_flops": 64}}.get(tier, {}) if task in ARENA else {}
     if task == "retrieval" and tier == "cpu":
         more = {**more, **FRAGMENTS}
