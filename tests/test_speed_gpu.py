@@ -141,9 +141,8 @@ def test_chunks_of_time_are_held_to_the_definition_before_a_clock_starts(monkeyp
         measure.check(speed.build("memory, basins", 4), 4)
 
 
-@pytest.mark.parametrize("folder", ["speed", "speed_xeon"])
-def test_records_from_before_there_was_a_gpu_are_those_of_a_processor(root, folder):
-    for each in speed.load_comparisons(root / "results" / folder):
+def test_records_from_before_there_was_a_gpu_are_those_of_a_processor(root):
+    for each in speed.load_comparisons(root / "results" / "speed"):
         case = speed.Case(**each.case | {"layers": tuple(each.case["layers"]), "once": tuple(each.case["once"])})
         assert case.name == each.name and case.device == ("cuda" if each.machine["gpu"] else "cpu")
     with pytest.raises(ValueError, match="unknown device 'tpu'"):

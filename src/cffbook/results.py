@@ -18,7 +18,7 @@ from cffbook.training.recipe import Recipe
 from cffbook.transformer import Body
 
 SCHEMA = 1
-APART = ("speed", "speed_xeon", "checks", "search", "self_synapse")  # folders of records that belong into no table
+APART = ("speed", "checks", "search", "self_synapse")  # folders of records that belong into no table
 CLOCKED = ("seconds", "processor_seconds", "samples_per_second", "peak_memory", "started", "machine", "versions", "git")
 
 

@@ -19,7 +19,7 @@ from cffbook.experiment import facts
 
 PACKAGES = ("torch", "numpy", "numba", "plotly", "anywidget", "ncps", "jupyter-book", "sphinx", "myst-nb")
 RESULTS = "results"
-READERS = {"speed": "load_comparisons", "speed_xeon": "load_comparisons", "checks": "load_checks"}  # what a page calls to read the records of a folder
+READERS = {"speed": "load_comparisons", "checks": "load_checks"}  # what a page calls to read the records of a folder
 ANY_READER = "load_records"
 
 
