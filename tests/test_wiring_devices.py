@@ -20,7 +20,7 @@ def built(name):
 def test_a_wiring_has_its_numbers_whatever_the_default_device_is(name):
     with torch.device("meta"):
         there = built(name)
-        again = wiring.from_graph(there.polarity.numpy())
+        again = wiring.from_graph(there.polarity.tolist())
         blocks, tile = there.blocks(), there.tile_size()
     here = built(name)
     assert torch.equal(there.polarity, here.polarity) and torch.equal(again.polarity, here.polarity)
